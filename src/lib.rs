@@ -1,1 +1,66 @@
+//! Siding: a sidecar reverse proxy that frees synchronous Django workers from waiting for LLMs.
+//!
+//! A siding is the track beside the main line where a slow train waits so that the fast ones can pass.
+//!
+//! # Flow
+//!
+//! ```text
+//! client -> listener -> proxy::request: hygiene, route
+//!    cannot suspend -> admission -> Pingora streams it          (proxy::pass_through)
+//!    can suspend    -> read whole -> exchange::run:
+//!        admission -> backend pass -> plain answer              -> proxy::deliver
+//!                                  -> call: the worker is free, provider calls are made,
+//!                                     their results are journalled, and the request is sent again
+//! one Outcome per exchange -> proxy::finish: metrics, access log
+//! ```
+//!
+//! # Layout
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | text to checked values; imports the features' `Config`, is imported by none of them |
+//! | [`server`] | the composition root: listeners, admin, shutdown |
+//! | [`proxy`] | the edge; the only user of Pingora's `ProxyHttp`; all synthetic HTTP replies |
+//! | [`exchange`] | the story of one exchange: read this first |
+//! | [`route`] | which rule a request falls under |
+//! | [`admission`] | who may occupy a worker |
+//! | [`backend`] | the app's workers as an HTTP server; one trip through them |
+//! | [`handoff`] | the protocol with the app: offer, signature, call, journal |
+//! | [`provider`] | LLM vendors: resolving, calling, retrying |
+//! | [`cache`] | results kept for later |
+//! | [`telemetry`] | closed vocabularies, metric conventions, logs |
+//! | [`drain`], [`secret`], [`time`] | small tools with one contract each |
+//!
+//! # Vocabulary
+//!
+//! A *client* reaches a *listener*; a *route* says how its request is treated. A *pass* is one trip of it
+//! through a worker, a *call* one LLM request that the app asked for; the *journal* holds results so far. An
+//! *exchange* is everything from the client's request to its response. A *permit* is the right to occupy one
+//! worker. A *provider* is an LLM vendor, the *backend* is the app. An *outcome* is how an exchange ended, a
+//! *reason* why Siding answered itself.
+//!
+//! # Values, in this order
+//!
+//! Correct, bounded, observable, fast, flexible.
+//!
+//! # Layers
+//!
+//! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
+//! `exchange -> {admission, backend, handoff, cache, provider}`. Features never import one another otherwise;
+//! Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
+//! checks it.
 
+pub mod admission;
+pub mod backend;
+pub mod cache;
+pub mod config;
+pub mod drain;
+pub mod exchange;
+pub mod handoff;
+pub mod provider;
+pub mod proxy;
+pub mod route;
+pub mod secret;
+pub mod server;
+pub mod telemetry;
+pub mod time;

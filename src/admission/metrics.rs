@@ -1,0 +1,88 @@
+//! The saturation of the worker pool: utilisation, queue, refusals.
+
+use parking_lot::Mutex;
+use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::Class;
+use super::state::State;
+use crate::telemetry::Registry;
+use crate::telemetry::registry::{Counter, POOL_SECONDS};
+use crate::time::Duration;
+
+const OUTCOMES: [&str; 4] = ["admitted", "full", "hopeless", "timeout"];
+
+#[derive(Debug)]
+pub(super) struct Metrics {
+    pub(super) limit: IntGauge,
+    busy: IntGauge,
+    busy_seconds: Mutex<Counter>,
+    saturated_seconds: Mutex<Counter>,
+    depth: IntGaugeVec,
+    oldest_age: Gauge,
+    wait: HistogramVec,
+    rejected: IntCounterVec,
+}
+
+impl Metrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let classes = Class::ALL.map(Class::as_str);
+        let wait = registry.histogram_vec(
+            "queue_wait_seconds",
+            "Time requests waited for a worker; LLM time is never in it.",
+            &["class", "outcome"],
+            POOL_SECONDS,
+        );
+        for class in classes {
+            for outcome in OUTCOMES {
+                wait.with_label_values(&[class, outcome]);
+            }
+        }
+        Self {
+            limit: registry.gauge("workers_limit", "Requests the app serves at once: workers x threads."),
+            busy: registry.gauge("workers_busy", "Workers that serve a request now."),
+            busy_seconds: Mutex::new(registry.float_counter(
+                "workers_busy_seconds_total",
+                "Time workers were busy, summed over workers; its rate over siding_workers_limit is the utilisation.",
+            )),
+            saturated_seconds: Mutex::new(
+                registry.float_counter("workers_saturated_seconds_total", "Time during which every worker was busy."),
+            ),
+            depth: registry.gauges("queue_depth", "Requests that wait for a worker.", "class", &classes),
+            oldest_age: registry
+                .float_gauge("queue_oldest_age_seconds", "How long the longest waiting request has waited."),
+            wait,
+            rejected: registry.counters(
+                "queue_rejected_total",
+                "Requests that were refused a worker.",
+                "reason",
+                &OUTCOMES[1..],
+            ),
+        }
+    }
+
+    pub(super) fn waited(&self, class: Class, outcome: &str, waited: Duration) {
+        self.wait.with_label_values(&[class.as_str(), outcome]).observe(waited.as_secs_f64());
+        if outcome != OUTCOMES[0] {
+            self.rejected.with_label_values(&[outcome]).inc();
+        }
+    }
+
+    pub(super) fn show(&self, state: &State) {
+        self.busy.set(count(state.busy()));
+        for class in Class::ALL {
+            self.depth.with_label_values(&[class.as_str()]).set(count(state.depth(class)));
+        }
+        self.oldest_age.set(state.oldest_age().as_secs_f64());
+        raise(&self.busy_seconds.lock(), state.busy_time());
+        raise(&self.saturated_seconds.lock(), state.saturated_time());
+    }
+}
+
+/// Raises a counter to a total. The lock around it keeps two scrapes from adding the same difference twice.
+fn raise(counter: &Counter, total: Duration) {
+    counter.inc_by((total.as_secs_f64() - counter.get()).max(0.0));
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,174 @@
+//! Who may occupy a worker. W = workers x threads is exact: never more passes run than workers exist, and
+//! no adaptive guess is made, because the latency of views that call LLMs is bimodal by design. Requests
+//! that find no worker wait in one bounded queue of three classes. It must never know what a request is.
+
+mod expectation;
+mod metrics;
+mod overload;
+mod permit;
+mod queue;
+mod state;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::telemetry::Registry;
+use crate::time::{Duration, Instant, timeout_at};
+
+use metrics::Metrics;
+pub use permit::Permit;
+use permit::Ticket;
+use state::{Entered, State};
+
+/// The pool and its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Requests the app serves at once: workers x threads.
+    pub workers: usize,
+    /// Places in the queue for requests that have not begun (interactive and batch).
+    pub capacity: usize,
+    /// Places in the queue for exchanges that come back with results.
+    pub resume_capacity: usize,
+}
+
+/// The order of service: all of a higher class go before any of a lower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Exchanges that come back with results. Their work is invested, so they go first, oldest first.
+    Resume,
+    /// People wait for these.
+    Interactive,
+    /// Nobody waits for these.
+    Batch,
+}
+
+impl Class {
+    /// Every class, highest first.
+    pub const ALL: [Class; 3] = [Class::Resume, Class::Interactive, Class::Batch];
+
+    /// The word for metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Resume => "resume",
+            Class::Interactive => "interactive",
+            Class::Batch => "batch",
+        }
+    }
+}
+
+/// A limit of its own inside the pool, such as a route's `max_workers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bulkhead(pub usize);
+
+/// Why a worker was not granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// All places in the queue are taken.
+    #[error("the queue is full")]
+    Full {
+        /// When a place may be free.
+        retry_after: Duration,
+    },
+    /// The wait to expect is longer than allowed, so waiting would be in vain.
+    #[error("the wait to expect is longer than the request may wait")]
+    Hopeless {
+        /// When the queue may be short enough.
+        retry_after: Duration,
+    },
+    /// No worker became free in time.
+    #[error("no worker became free in time")]
+    TimedOut {
+        /// When a worker may be free.
+        retry_after: Duration,
+    },
+}
+
+impl Refusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Full { .. } => "full",
+            Refusal::Hopeless { .. } => "hopeless",
+            Refusal::TimedOut { .. } => "timeout",
+        }
+    }
+}
+
+/// The gate before the workers.
+#[derive(Debug)]
+pub struct Admission {
+    state: Mutex<State>,
+    metrics: Metrics,
+}
+
+impl Admission {
+    /// A gate with all workers free. `bulkheads[i]` is the limit of [`Bulkhead`]`(i)`.
+    pub fn new(config: Config, bulkheads: &[usize], registry: &Registry) -> Arc<Self> {
+        let metrics = Metrics::new(registry);
+        metrics.limit.set(i64::try_from(config.workers).unwrap_or(i64::MAX));
+        Arc::new(Self { state: Mutex::new(State::new(config, bulkheads, Instant::now())), metrics })
+    }
+
+    /// Waits for a worker until `deadline`.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future frees its place in the queue, or the worker it was just granted.
+    pub async fn admit(
+        self: &Arc<Self>,
+        class: Class,
+        bulkhead: Option<Bulkhead>,
+        deadline: Instant,
+    ) -> Result<Permit, Refusal> {
+        let asked = Instant::now();
+        let admitted = self.enter(class, bulkhead, deadline, asked).await;
+        let outcome = admitted.as_ref().map_or_else(|refusal| refusal.as_str(), |_| "admitted");
+        self.metrics.waited(class, outcome, asked.elapsed());
+        admitted
+    }
+
+    async fn enter(
+        self: &Arc<Self>,
+        class: Class,
+        bulkhead: Option<Bulkhead>,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<Permit, Refusal> {
+        let entered = self.state.lock().enter(class, bulkhead, deadline, now)?;
+        let waiting = match entered {
+            Entered::Granted => return Ok(Permit::new(Arc::clone(self), bulkhead, now)),
+            Entered::Waiting(waiting) => waiting,
+        };
+        let mut ticket = Ticket::new(Arc::clone(self), waiting, bulkhead);
+        match timeout_at(deadline, ticket.granted()).await {
+            Ok(permit) => Ok(permit),
+            Err(_) => Err(Refusal::TimedOut { retry_after: self.state.lock().retry_after() }),
+        }
+    }
+
+    /// Brings the time-dependent metrics up to date. Called before each scrape.
+    pub fn observe(&self) {
+        let mut state = self.state.lock();
+        state.advance(Instant::now());
+        self.metrics.show(&state);
+    }
+
+    /// Workers that are busy now.
+    pub fn busy(&self) -> usize {
+        self.state.lock().busy()
+    }
+
+    /// Requests that wait now, in all classes.
+    pub fn waiting(&self) -> usize {
+        Class::ALL.into_iter().map(|class| self.state.lock().depth(class)).sum()
+    }
+
+    fn release(&self, bulkhead: Option<Bulkhead>, held: Option<Duration>) {
+        self.state.lock().release(bulkhead, held, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The one state behind the lock: who runs, who waits, and the integrals that make utilisation exact.
+//! Its methods are transitions; none of them waits, and time comes in as a parameter.
+
+use tokio::sync::oneshot;
+
+use super::expectation::ServiceTime;
+use super::overload::Overload;
+use super::queue::{Lines, Order, Waiter};
+use super::{Bulkhead, Class, Config, Refusal};
+use crate::time::{Duration, Instant};
+
+/// The least a refused client is told to wait.
+const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What became of a request at the gate.
+pub(super) enum Entered {
+    /// It has a worker.
+    Granted,
+    /// It waits.
+    Waiting(Waiting),
+}
+
+/// A waiter's own end of its place in the queue.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) granted: oneshot::Receiver<()>,
+    class: Class,
+    line: usize,
+    sequence: u64,
+}
+
+#[derive(Debug)]
+struct Limit {
+    limit: usize,
+    busy: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    config: Config,
+    busy: usize,
+    bulkheads: Vec<Limit>,
+    classes: [Lines; 3],
+    next_sequence: u64,
+    service: ServiceTime,
+    overload: Overload,
+    seen: Instant,
+    busy_time: Duration,
+    saturated_time: Duration,
+}
+
+impl State {
+    pub(super) fn new(config: Config, bulkheads: &[usize], now: Instant) -> Self {
+        Self {
+            config,
+            busy: 0,
+            bulkheads: bulkheads.iter().map(|&limit| Limit { limit, busy: 0 }).collect(),
+            classes: std::array::from_fn(|_| Lines::new(bulkheads.len())),
+            next_sequence: 0,
+            service: ServiceTime::default(),
+            overload: Overload::default(),
+            seen: now,
+            busy_time: Duration::ZERO,
+            saturated_time: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn enter(
+        &mut self,
+        class: Class,
+        bulkhead: Option<Bulkhead>,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<Entered, Refusal> {
+        self.advance(now);
+        let line = self.line(bulkhead);
+        if self.busy < self.config.workers && self.may_run(line) {
+            self.occupy(line);
+            return Ok(Entered::Granted);
+        }
+        self.check_queue(class, deadline, now)?;
+        let (grant, granted) = oneshot::channel();
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.classes[class as usize].push(line, sequence, Waiter { since: now, grant });
+        Ok(Entered::Waiting(Waiting { granted, class, line, sequence }))
+    }
+
+    /// A waiter leaves. `false` when it was not queued any more, so was granted a worker.
+    pub(super) fn leave(&mut self, waiting: &Waiting, now: Instant) -> bool {
+        self.advance(now);
+        self.classes[waiting.class as usize].remove(waiting.line, waiting.sequence)
+    }
+
+    /// A worker is free again, after it was held for `held` (`None` when nothing ran).
+    pub(super) fn release(&mut self, bulkhead: Option<Bulkhead>, held: Option<Duration>, now: Instant) {
+        self.advance(now);
+        let line = self.line(bulkhead);
+        self.busy -= 1;
+        if let Some(limit) = self.bulkheads.get_mut(line) {
+            limit.busy -= 1;
+        }
+        if let Some(held) = held {
+            self.service.note(held);
+        }
+        self.dispatch(now);
+    }
+
+    /// Brings the integrals up to `now`.
+    pub(super) fn advance(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.seen);
+        self.busy_time += passed * u32::try_from(self.busy).unwrap_or(u32::MAX);
+        if self.busy >= self.config.workers {
+            self.saturated_time += passed;
+        }
+        self.seen = now;
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        self.busy
+    }
+
+    pub(super) fn depth(&self, class: Class) -> usize {
+        self.classes[class as usize].depth()
+    }
+
+    pub(super) fn oldest_age(&self) -> Duration {
+        let oldest = self.classes.iter().filter_map(Lines::oldest).min();
+        oldest.map_or(Duration::ZERO, |since| self.seen.saturating_duration_since(since))
+    }
+
+    pub(super) fn busy_time(&self) -> Duration {
+        self.busy_time
+    }
+
+    pub(super) fn saturated_time(&self) -> Duration {
+        self.saturated_time
+    }
+
+    /// When a client that is refused now should come back.
+    pub(super) fn retry_after(&self) -> Duration {
+        self.expected_wait(Class::Batch).max(LEAST_RETRY_AFTER)
+    }
+
+    fn check_queue(&self, class: Class, deadline: Instant, now: Instant) -> Result<(), Refusal> {
+        let (taken, capacity) = match class {
+            Class::Resume => (self.depth(Class::Resume), self.config.resume_capacity),
+            Class::Interactive | Class::Batch => {
+                (self.depth(Class::Interactive) + self.depth(Class::Batch), self.config.capacity)
+            }
+        };
+        if taken >= capacity {
+            return Err(Refusal::Full { retry_after: self.retry_after() });
+        }
+        if now + self.expected_wait(class) > deadline {
+            return Err(Refusal::Hopeless { retry_after: self.retry_after() });
+        }
+        Ok(())
+    }
+
+    /// Counts those that go before a newcomer of this class.
+    fn expected_wait(&self, class: Class) -> Duration {
+        let ahead = Class::ALL.into_iter().filter(|&other| other <= class).map(|other| self.depth(other)).sum();
+        self.service.wait(ahead, self.config.workers)
+    }
+
+    /// Gives free workers to those who wait. A waiter whose receiver is gone is on its way out of the queue
+    /// and is passed over.
+    fn dispatch(&mut self, now: Instant) {
+        while self.busy < self.config.workers {
+            let Some((line, waiter)) = self.next() else { return };
+            self.overload.note(now.saturating_duration_since(waiter.since), self.service.mean(), now);
+            if waiter.grant.send(()).is_ok() {
+                self.occupy(line);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<(usize, Waiter)> {
+        let bulkheads = &self.bulkheads;
+        let may_run = |line: usize| bulkheads.get(line).is_none_or(|limit| limit.busy < limit.limit);
+        let newcomers = if self.overload.is_overloaded() { Order::NewestFirst } else { Order::OldestFirst };
+        let [resume, interactive, batch] = &mut self.classes;
+        resume
+            .pop(Order::OldestFirst, may_run)
+            .or_else(|| interactive.pop(newcomers, may_run))
+            .or_else(|| batch.pop(newcomers, may_run))
+    }
+
+    fn occupy(&mut self, line: usize) {
+        self.busy += 1;
+        if let Some(limit) = self.bulkheads.get_mut(line) {
+            limit.busy += 1;
+        }
+    }
+
+    fn may_run(&self, line: usize) -> bool {
+        self.bulkheads.get(line).is_none_or(|limit| limit.busy < limit.limit)
+    }
+
+    /// Bulkhead i waits in line i; requests without one wait in the last line.
+    fn line(&self, bulkhead: Option<Bulkhead>) -> usize {
+        bulkhead.map_or(self.bulkheads.len(), |Bulkhead(index)| index)
+    }
+}

@@ -1,0 +1,50 @@
+//! What passes cost, and workers that still run for clients that left.
+
+use prometheus::{HistogramVec, IntGauge};
+
+use crate::telemetry::Registry;
+use crate::telemetry::registry::POOL_SECONDS;
+use crate::time::Duration;
+
+/// Families about trips through a worker.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics {
+    duration: HistogramVec,
+    orphaned: IntGauge,
+}
+
+impl Metrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let duration = registry.histogram_vec(
+            "pass_duration_seconds",
+            "Time a worker was held for one trip of a request.",
+            &["pass"],
+            POOL_SECONDS,
+        );
+        for pass in ["first", "resume"] {
+            duration.with_label_values(&[pass]);
+        }
+        let orphaned = registry.gauge("workers_orphaned", "Workers that serve a request whose client has left.");
+        Self { duration, orphaned }
+    }
+
+    /// Counts a worker as orphaned while the guard lives.
+    pub(super) fn orphan(&self) -> Orphan {
+        self.orphaned.inc();
+        Orphan(self.orphaned.clone())
+    }
+
+    pub(super) fn passed(&self, pass: u32, took: Duration) {
+        let label = if pass == 0 { "first" } else { "resume" };
+        self.duration.with_label_values(&[label]).observe(took.as_secs_f64());
+    }
+}
+
+/// A worker that serves a client who has left.
+pub(super) struct Orphan(IntGauge);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,75 @@
+//! Every default, named, with its unit in its type and its reason beside it. `config/reference.toml` shows the
+//! same values; a test compares them.
+
+use std::time::Duration;
+
+const MIB: usize = 1024 * 1024;
+
+/// All interfaces: a sidecar serves its pod's address.
+pub(super) const LISTEN: &str = "0.0.0.0:8080";
+/// Loopback: metrics and probes tell about traffic; a pod's scrape and probe address is set on purpose.
+pub(super) const ADMIN: &str = "127.0.0.1:9180";
+/// Exchanges that wait for a model may take this long to end at a shutdown.
+pub(super) const DRAIN: Duration = Duration::from_secs(60);
+/// Below the 75 s of common load balancers' idle time-outs.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
+/// A body that must be sent again is held in memory for the whole exchange.
+pub(super) const MAX_BODY: usize = 8 * MIB;
+/// Long enough for 8 MiB at 2 Mbit/s.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that takes nothing for this long is gone.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// All bodies and results of all exchanges.
+pub(super) const BUFFERED: usize = 512 * MIB;
+
+/// Where gunicorn listens by default.
+pub(super) const BACKEND: &str = "127.0.0.1:8000";
+/// gunicorn's own default.
+pub(super) const WORKERS: usize = 1;
+/// gunicorn's own default.
+pub(super) const THREADS: usize = 1;
+/// Below gunicorn's 30 s, so that Siding's answer comes before gunicorn kills the worker.
+pub(super) const BACKEND_TIMEOUT: Duration = Duration::from_secs(25);
+/// The app is on this machine or next to it.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Below gunicorn's own keep-alive of 2 s.
+pub(super) const BACKEND_KEEPALIVE: Duration = Duration::from_secs(1);
+/// Most JSON answers fit, so that a slow client does not hold a worker.
+pub(super) const RESPONSE_BUFFER: usize = MIB;
+/// A second of work for a pool that serves a thousand requests a second.
+pub(super) const QUEUE_CAPACITY: usize = 1000;
+/// As many exchanges as may wait for providers on a machine with the usual 20,000 descriptors.
+pub(super) const RESUME_CAPACITY: usize = 20_000;
+/// People give up earlier than that.
+pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The environment variable both sides read.
+pub(super) const SECRET_ENV: &str = "SIDING_SECRET";
+/// Calls that one pass may ask for at once.
+pub(super) const MAX_CALLS: usize = 8;
+/// The largest prompt, as JSON.
+pub(super) const MAX_CALL_BYTES: usize = 4 * MIB;
+/// The largest answer of a provider.
+pub(super) const MAX_RESULT: usize = 8 * MIB;
+/// All results of one exchange.
+pub(super) const MAX_JOURNAL: usize = 32 * MIB;
+/// Trips of one request through workers.
+pub(super) const MAX_PASSES: u32 = 16;
+/// Longer than any chat that a person waits for.
+pub(super) const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Providers answer a SYN at once or not at all.
+pub(super) const PROVIDER_CONNECT: Duration = Duration::from_secs(3);
+/// Reasoning models think for a minute and more before the first byte.
+pub(super) const PROVIDER_FIRST_BYTE: Duration = Duration::from_secs(120);
+/// Providers send keep-alives every few seconds in streams.
+pub(super) const PROVIDER_IDLE: Duration = Duration::from_secs(60);
+/// The SDKs' own default.
+pub(super) const PROVIDER_TOTAL: Duration = Duration::from_secs(600);
+/// One retry.
+pub(super) const RETRY_ATTEMPTS: u32 = 2;
+/// One call in ten.
+pub(super) const RETRY_BUDGET: f64 = 0.1;
+
+/// Siding's own lines; Pingora's only where something is wrong.
+pub(super) const LOG_FILTER: &str = "warn,siding=info";

@@ -1,0 +1,74 @@
+//! Text to checked values, and nothing else. All faults of a file are reported at once, each with its line, key
+//! and remedy, before a port is bound. Nothing else in the program reads files or the environment.
+
+mod defaults;
+mod fault;
+mod file;
+mod read;
+mod units;
+mod validate;
+
+pub use fault::{Fault, Faults};
+pub use file::File;
+pub use read::{Source, load};
+
+use crate::telemetry::log;
+use crate::time::Duration;
+use crate::{admission, backend, exchange, provider, proxy, route};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Listeners and threads.
+    pub server: Server,
+    /// Logging.
+    pub log: Log,
+    /// The edge.
+    pub proxy: proxy::Config,
+    /// The app.
+    pub backend: backend::Config,
+    /// The worker pool.
+    pub admission: admission::Config,
+    /// Exchanges.
+    pub exchange: exchange::Config,
+    /// Bytes that all exchanges together may buffer.
+    pub buffered: usize,
+    /// Keys of the hand-off; `None` where it is off.
+    pub keys: Option<crate::handoff::Keys>,
+    /// LLM vendors.
+    pub providers: Vec<provider::Config>,
+    /// Rules, in order.
+    pub routes: Vec<route::Config>,
+}
+
+/// Sockets, threads and shutdown.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where clients connect, `ip:port` or `unix:/path`.
+    pub listen: Vec<backend::Address>,
+    /// A listener for HTTP/2 with prior knowledge, without TLS.
+    pub h2c: Option<backend::Address>,
+    /// Certificate chain and key, PEM files, for the TCP listeners of `listen`.
+    pub tls: Option<(String, String)>,
+    /// Metrics and probes.
+    pub admin: Option<backend::Address>,
+    /// Threads that serve requests.
+    pub threads: usize,
+    /// How long a shutdown waits for exchanges.
+    pub drain: Duration,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Its shape.
+    pub format: log::Format,
+    /// Which lines, in `tracing`'s directive syntax.
+    pub filter: String,
+}
+
+/// The documented reference with every default: `siding defaults` prints it.
+pub const REFERENCE: &str = include_str!("../../config/reference.toml");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Humane units: `"25s"`, `"8MiB"`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+
+/// A duration such as `"250ms"`, `"25s"` or `"1h 30m"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period(pub std::time::Duration);
+
+/// A number of bytes such as `"64KiB"` or `"8MiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+/// A value that its own parser reads from a string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed<T>(pub T);
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = text(deserializer, "a duration in quotes, such as \"250ms\", \"25s\" or \"10m\"")?;
+        let duration = humantime::parse_duration(&text);
+        duration.map(Self).map_err(|error| D::Error::custom(format!("{error}; write a duration such as \"25s\"")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = text(deserializer, "a size in quotes, such as \"64KiB\" or \"8MiB\"")?;
+        let size: bytesize::ByteSize =
+            text.parse().map_err(|error| D::Error::custom(format!("{error}; write a size such as \"8MiB\"")))?;
+        usize::try_from(size.as_u64()).map(Self).map_err(|_| D::Error::custom("larger than this machine can address"))
+    }
+}
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, "text in quotes")?.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<String, D::Error> {
+    deserializer.deserialize_str(Text(expected))
+}
+
+struct Text(&'static str);
+
+impl Visitor<'_> for Text {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+}

@@ -1,0 +1,36 @@
+//! Where an exchange's time went. It outlives a cancelled exchange, so that the access log can tell.
+
+use crate::telemetry::outcome::Mode;
+use crate::time::Duration;
+
+/// Counted up while the exchange runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    /// How it is carried.
+    pub mode: Mode,
+    /// Trips through a worker that were begun.
+    pub passes: u32,
+    /// Calls that were begun.
+    pub calls: u32,
+    /// Waiting for a worker.
+    pub queued: Duration,
+    /// In a worker, up to the head of its answer or the end of its call.
+    pub working: Duration,
+    /// Waiting for providers.
+    pub calling: Duration,
+    /// Waiting for the client: its body, and its reading of the answer.
+    pub client: Duration,
+}
+
+impl Account {
+    /// Nothing happened yet.
+    pub fn new(mode: Mode) -> Self {
+        let none = Duration::ZERO;
+        Self { mode, passes: 0, calls: 0, queued: none, working: none, calling: none, client: none }
+    }
+
+    /// Of `total`, what was spent on neither of the others: the proxy's own work.
+    pub fn overhead(&self, total: Duration) -> Duration {
+        total.saturating_sub(self.queued + self.working + self.calling + self.client)
+    }
+}

@@ -1,0 +1,84 @@
+//! Memory for bodies, bounded for the whole process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prometheus::IntGauge;
+
+use crate::telemetry::Registry;
+
+/// The bound and what is in use.
+#[derive(Clone, Debug)]
+pub struct Buffers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limit: usize,
+    used: AtomicUsize,
+    shown: IntGauge,
+}
+
+/// The bound is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Buffers {
+    /// Nothing in use of `limit` bytes.
+    pub fn new(limit: usize, registry: &Registry) -> Self {
+        let shown = registry.gauge("buffered_bytes", "Memory held for request bodies and results.");
+        Self(Arc::new(Shared { limit, used: AtomicUsize::new(0), shown }))
+    }
+
+    /// A lease of no bytes.
+    pub fn lease(&self) -> Lease {
+        Lease { shared: Arc::clone(&self.0), bytes: 0 }
+    }
+}
+
+/// Bytes in use until dropped.
+#[derive(Debug)]
+pub struct Lease {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Lease {
+    /// Takes `more` bytes.
+    ///
+    /// # Errors
+    /// Fails when the bound would be exceeded; nothing is taken then.
+    pub fn grow(&mut self, more: usize) -> Result<(), Full> {
+        let Shared { limit, used, shown } = &*self.shared;
+        used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+            used.checked_add(more).filter(|wanted| wanted <= limit)
+        })
+        .map_err(|_| Full)?;
+        self.bytes += more;
+        shown.add(i64::try_from(more).unwrap_or(i64::MAX));
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.shared.shown.sub(i64::try_from(self.bytes).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_never_exceed_the_bound_and_give_back_what_they_took() {
+        let buffers = Buffers::new(10, &Registry::new().unwrap());
+        let (mut one, mut two) = (buffers.lease(), buffers.lease());
+        assert_eq!(one.grow(6), Ok(()));
+        assert_eq!(two.grow(5), Err(Full));
+        assert_eq!(two.grow(4), Ok(()));
+        drop(one);
+        assert_eq!(two.grow(6), Ok(()));
+        assert_eq!(two.grow(usize::MAX), Err(Full));
+    }
+}

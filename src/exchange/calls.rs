@@ -1,0 +1,142 @@
+//! The calls of an exchange: all at once, each recorded, none holding a worker.
+
+use futures_util::future::join_all;
+use http::header;
+
+use super::metrics::Counted;
+use super::run::Running;
+use super::{Full, Refused};
+use crate::cache::{Key, Weigh};
+use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response};
+use crate::provider::{self, Failure};
+use crate::telemetry::Reason;
+use crate::time::{Duration, Instant, timeout_at};
+
+/// Headers of a call that differ between two tries of the same request.
+const VOLATILE: [&str; 3] = ["x-stainless-retry-count", "idempotency-key", "traceparent"];
+
+impl Running<'_> {
+    /// Makes the calls and adds their ends to the journal.
+    pub(super) async fn make_calls(&mut self, Calls { calls, values }: Calls) -> Result<(), Refused> {
+        if let Some(stray) = calls.iter().find(|call| !self.all.providers.knows(&call.url)) {
+            let (id, site) = (&self.exchange.id, &stray.name);
+            tracing::warn!(id, site, host = stray.url.host_str(), "refused a call to an address of no provider");
+            return Err(self.refuse(Reason::HandoffOrigin));
+        }
+        for value in values {
+            self.hold(value.get().len())?;
+            self.journal.push_value(value);
+        }
+        self.account.calls += u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        let began = Instant::now();
+        let suspended = Counted::new(&self.all.metrics.calling);
+        let finished = Box::pin(join_all(calls.into_iter().map(|call| self.make(call)))).await;
+        drop(suspended);
+        self.account.calling += began.elapsed();
+        self.all.metrics.seconds_saved.inc_by(began.elapsed().as_secs_f64());
+        for (key, finished) in finished {
+            self.hold(finished.recorded.weight())?;
+            self.keys.push(key);
+            self.journal.push_finished(finished);
+        }
+        Ok(())
+    }
+
+    async fn make(&self, call: Call) -> (Key, Finished) {
+        let began = Instant::now();
+        let key = self.key(&call);
+        let recorded = match self.all.kept.take(&key) {
+            Some(kept) => {
+                self.all.metrics.reused.inc();
+                kept
+            }
+            None => self.ask_provider(&call).await,
+        };
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (key, Finished { name: call.name, digest: call.digest, pass: self.pass, elapsed_ms, recorded })
+    }
+
+    async fn ask_provider(&self, call: &Call) -> Recorded {
+        let request = provider::Request {
+            method: call.method.clone(),
+            url: call.url.clone(),
+            headers: call.headers.clone(),
+            body: call.body.clone(),
+            patience: call.timeout_ms.map(Duration::from_millis),
+        };
+        let asking = self.all.providers.call(request, self.all.config.limits.max_result);
+        match timeout_at(self.calls_deadline(), asking).await {
+            Ok(Some(Ok(response))) => Recorded::Response(Response {
+                status: response.status.as_u16(),
+                headers: response.headers,
+                body: response.body,
+            }),
+            Ok(Some(Err(failure))) => Recorded::Error { error: word(&failure), message: failure.to_string() },
+            Ok(None) => Recorded::Error { error: CallError::Connect, message: "no provider has this URL".into() },
+            Err(_) => Recorded::Error { error: CallError::Deadline, message: "the exchange's deadline passed".into() },
+        }
+    }
+
+    /// Keeps complete results of an exchange that cannot resume, so that its client's retry need not pay again.
+    pub(super) fn keep_results(&self) {
+        for (key, finished) in self.keys.iter().zip(self.journal.finished()) {
+            if matches!(&finished.recorded, Recorded::Response(response) if (200..300).contains(&response.status)) {
+                self.all.kept.put(*key, finished.recorded.clone());
+                self.all.metrics.kept.inc();
+            }
+        }
+    }
+
+    /// The identity of a call by this client: whoever retries presents the same credentials.
+    fn key(&self, call: &Call) -> Key {
+        let credentials = [header::AUTHORIZATION, header::COOKIE];
+        let client =
+            credentials.iter().flat_map(|name| self.request.headers.get_all(name).iter().map(|value| value.as_bytes()));
+        let mut headers: Vec<(&str, &[u8])> = call
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .filter(|(name, _)| !VOLATILE.contains(name))
+            .collect();
+        headers.sort_unstable();
+        let headers = headers.into_iter().flat_map(|(name, value)| [name.as_bytes(), value]);
+        let request = [call.method.as_str().as_bytes(), call.url.as_str().as_bytes(), &call.body];
+        let border: [&[u8]; 1] = [b"client"];
+        Key::of(request.into_iter().chain(headers).chain(border).chain(client))
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), Refused> {
+        let limit = self.all.config.limits.max_journal;
+        if self.held + bytes > limit {
+            tracing::warn!(id = self.exchange.id, limit, "the journal is larger than allowed");
+            return Err(self.refuse(Reason::HandoffLimit));
+        }
+        self.held += bytes;
+        self.request.lease.grow(bytes).map_err(|Full| Reason::BuffersFull.into())
+    }
+}
+
+impl Weigh for Recorded {
+    fn weight(&self) -> usize {
+        match self {
+            Recorded::Response(Response { headers, body, .. }) => {
+                let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+                headers + body.len()
+            }
+            Recorded::Error { message, .. } => message.len(),
+        }
+    }
+}
+
+fn word(failure: &Failure) -> CallError {
+    match failure {
+        Failure::Connect { .. } => CallError::Connect,
+        Failure::ConnectTimeout(_) => CallError::ConnectTimeout,
+        Failure::FirstByteTimeout(_) => CallError::FirstByteTimeout,
+        Failure::IdleTimeout(_) => CallError::IdleTimeout,
+        Failure::TotalTimeout(_) => CallError::TotalTimeout,
+        Failure::Interrupted { .. } => CallError::Interrupted,
+        Failure::TooLarge { .. } => CallError::TooLarge,
+        Failure::Protocol { .. } => CallError::Protocol,
+    }
+}

@@ -1,0 +1,109 @@
+//! Exchanges: rate, errors, duration, and what the hand-off saved.
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+
+use super::Account;
+use crate::telemetry::outcome::Mode;
+use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS};
+use crate::telemetry::{Outcome, Reason, Registry};
+use crate::time::Duration;
+
+/// Families about exchanges.
+#[derive(Debug)]
+pub struct Metrics {
+    ended: IntCounterVec,
+    duration: HistogramVec,
+    overhead: Histogram,
+    in_flight: IntGauge,
+    pub(super) calling: IntGauge,
+    pub(super) handoff_refused: IntCounterVec,
+    pub(super) seconds_saved: Counter,
+    pub(super) drift: IntCounter,
+    pub(super) unconsumed: IntCounter,
+    pub(super) kept: IntCounter,
+    pub(super) reused: IntCounter,
+}
+
+const HANDOFF_REASONS: [Reason; 6] = [
+    Reason::HandoffInvalid,
+    Reason::HandoffUnsupported,
+    Reason::HandoffOrigin,
+    Reason::HandoffLimit,
+    Reason::HandoffPassLimit,
+    Reason::HandoffUnexpected,
+];
+
+impl Metrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let ended = registry.counter_vec("exchanges_total", "Exchanges that ended.", &["mode", "outcome"]);
+        let duration =
+            registry.histogram_vec("exchange_duration_seconds", "Time of an exchange.", &["mode"], CALL_SECONDS);
+        for mode in Mode::ALL.map(Mode::as_str) {
+            duration.with_label_values(&[mode]);
+            Outcome::words().for_each(|outcome| drop(ended.with_label_values(&[mode, outcome])));
+        }
+        let reasons = HANDOFF_REASONS.map(Reason::as_str);
+        let saved = "Time exchanges waited for providers without a worker; its rate is the number of workers saved.";
+        Self {
+            ended,
+            duration,
+            overhead: registry.histogram(
+                "overhead_seconds",
+                "Time of an answered exchange that was spent on neither worker, provider, queue nor client.",
+                OVERHEAD_SECONDS,
+            ),
+            in_flight: registry.gauge("exchanges_in_flight", "Exchanges under way."),
+            calling: registry.gauge("exchanges_suspended", "Exchanges that wait for providers, holding no worker."),
+            handoff_refused: registry.counters(
+                "handoff_refused_total",
+                "Calls of the app that were refused.",
+                "reason",
+                &reasons,
+            ),
+            seconds_saved: registry
+                .float_counters("worker_seconds_saved_total", saved, "mode", &["replay"])
+                .with_label_values(&["replay"]),
+            drift: registry.counter("drift_total", "Results delivered to their call site though the prompt differed."),
+            unconsumed: registry.counter("results_unconsumed_total", "Results that the final answer did not use."),
+            kept: registry.counter("results_kept_total", "Results kept because their exchange could not resume."),
+            reused: registry.counter("results_reused_total", "Kept results that answered a retry's call."),
+        }
+    }
+
+    /// Counts an exchange as in flight while the guard lives.
+    pub fn begin(&self) -> Counted {
+        Counted::new(&self.in_flight)
+    }
+
+    /// An exchange ended.
+    pub fn ended(&self, account: &Account, outcome: Outcome, total: Duration) {
+        let mode = account.mode.as_str();
+        self.ended.with_label_values(&[mode, outcome.as_str()]).inc();
+        self.duration.with_label_values(&[mode]).observe(total.as_secs_f64());
+        if outcome == Outcome::Answered && account.mode != Mode::PassThrough {
+            self.overhead.observe(account.overhead(total).as_secs_f64());
+        }
+    }
+
+    /// A call that no pass of ours asked for.
+    pub fn unexpected_call(&self) {
+        self.handoff_refused.with_label_values(&[Reason::HandoffUnexpected.as_str()]).inc();
+    }
+}
+
+/// One more on a gauge while it lives.
+#[derive(Debug)]
+pub struct Counted(IntGauge);
+
+impl Counted {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,149 @@
+//! The story of one exchange; read this first. A request is sent through a worker; when the worker hands calls
+//! over, it is free again, the calls are made, and the request is sent once more with the results, until the
+//! worker answers. It must never know how clients are connected.
+
+mod account;
+mod buffers;
+mod calls;
+mod metrics;
+mod run;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use crate::admission::{Admission, Bulkhead, Class, Refusal};
+use crate::backend::Backend;
+use crate::cache::Memory;
+use crate::drain::Drain;
+use crate::handoff::{Limits, Offer, Recorded};
+use crate::provider::Providers;
+use crate::telemetry::{Reason, Registry};
+use crate::time::Duration;
+
+pub use account::Account;
+pub use buffers::{Buffers, Full, Lease};
+pub use metrics::{Counted, Metrics};
+
+/// How long exchanges may take and how much they may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// From the request to the answer.
+    pub deadline: Duration,
+    /// The wait for a worker before the first pass.
+    pub queue_timeout: Duration,
+    /// How long a pass may take.
+    pub pass_timeout: Duration,
+    /// What an app may hand over.
+    pub limits: Limits,
+}
+
+/// Everything an exchange works with.
+#[derive(Debug)]
+pub struct Exchanges {
+    /// Bounds.
+    pub config: Config,
+    /// The gate before the workers.
+    pub admission: Arc<Admission>,
+    /// The app.
+    pub backend: Backend,
+    /// What the app is offered; `None` where hand-off is off.
+    pub offer: Option<Offer>,
+    /// Who answers calls.
+    pub providers: Providers,
+    /// Memory for bodies.
+    pub buffers: Buffers,
+    /// Results whose exchange could not use them.
+    pub kept: Memory<Recorded>,
+    /// Who is still being served.
+    pub drain: Drain,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Parts of [`Exchanges`] that others make.
+pub struct Parts {
+    /// Bounds.
+    pub config: Config,
+    /// The gate before the workers.
+    pub admission: Arc<Admission>,
+    /// The app.
+    pub backend: Backend,
+    /// What the app is offered.
+    pub offer: Option<Offer>,
+    /// Who answers calls.
+    pub providers: Providers,
+    /// Who is still being served.
+    pub drain: Drain,
+    /// Bytes that all exchanges together may buffer.
+    pub buffered: usize,
+}
+
+/// How long a result waits for its client's retry.
+const KEEP_RESULTS_FOR: Duration = Duration::from_secs(120);
+/// Memory for such results, in bytes.
+const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
+
+impl Exchanges {
+    /// Puts the parts together.
+    pub fn new(parts: Parts, registry: &Registry) -> Self {
+        let Parts { config, admission, backend, offer, providers, drain, buffered } = parts;
+        Self {
+            config,
+            admission,
+            backend,
+            offer,
+            providers,
+            buffers: Buffers::new(buffered, registry),
+            kept: Memory::new(KEEP_RESULTS_BYTES, KEEP_RESULTS_FOR),
+            drain,
+            metrics: Metrics::new(registry),
+        }
+    }
+}
+
+/// A client's request, whole.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The target as it came, without scheme and host.
+    pub target: String,
+    /// End-to-end headers, cleaned.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// Memory the body occupies.
+    pub lease: Lease,
+    /// Its place in the queue.
+    pub class: Class,
+    /// The limit it shares with others of its route.
+    pub bulkhead: Option<Bulkhead>,
+}
+
+/// An exchange that the app did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// When it may be worth coming back.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, retry_after: None }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let (reason, retry_after) = match refusal {
+            Refusal::Full { retry_after } => (Reason::QueueFull, retry_after),
+            Refusal::Hopeless { retry_after } => (Reason::QueueHopeless, retry_after),
+            Refusal::TimedOut { retry_after } => (Reason::QueueTimeout, retry_after),
+        };
+        Self { reason, retry_after: Some(retry_after) }
+    }
+}

@@ -1,0 +1,255 @@
+//! The loop of an exchange: pass, calls, pass, calls, ..., answer.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{Account, Exchanges, Refused, Request};
+use crate::admission::{Class, Permit};
+use crate::backend::{Answer, Content, Fault, PassRequest, start_pass};
+use crate::cache::Key;
+use crate::handoff::{self, Calls, Direction, Invalid, Journal, Offer, Pass, Signed};
+use crate::telemetry::Reason;
+use crate::telemetry::outcome::Mode;
+use crate::time::{Duration, Instant, timeout_at, unix_millis, unix_seconds};
+
+/// The part of the deadline that is kept free for the last pass, at most a pass's own time-out.
+const RESERVED_FOR_THE_LAST_PASS: u32 = 10;
+
+/// One exchange under way.
+pub(super) struct Running<'a> {
+    pub(super) all: &'a Exchanges,
+    pub(super) offer: &'a Offer,
+    pub(super) exchange: &'a handoff::Exchange,
+    pub(super) request: Request,
+    pub(super) journal: Journal,
+    /// The identities of the journal's calls, in its order.
+    pub(super) keys: Vec<Key>,
+    /// Bytes in the journal.
+    pub(super) held: usize,
+    pub(super) pass: u32,
+    pub(super) deadline: Instant,
+    pub(super) account: &'a mut Account,
+}
+
+/// What a worker's answer turned out to be.
+enum Reply {
+    ForTheClient(Answer),
+    Calls(Calls),
+}
+
+impl Exchanges {
+    /// A new exchange's identity and times.
+    pub fn begin(&self) -> handoff::Exchange {
+        let deadline = u64::try_from(self.config.deadline.as_millis()).unwrap_or(u64::MAX);
+        handoff::Exchange::begin(unix_millis(), deadline)
+    }
+
+    /// Runs an exchange to the head of its answer.
+    ///
+    /// # Errors
+    /// Says why the app did not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future means that the client left: its place in the queue is freed, its calls are cancelled,
+    /// and a pass under way goes on to its end while holding its worker.
+    pub async fn run(
+        &self,
+        offer: &Offer,
+        exchange: &handoff::Exchange,
+        request: Request,
+        account: &mut Account,
+    ) -> Result<Answer, Refused> {
+        let deadline = Instant::now() + self.config.deadline;
+        let running = Running {
+            all: self,
+            offer,
+            exchange,
+            request,
+            journal: Journal::default(),
+            keys: Vec::new(),
+            held: 0,
+            pass: 0,
+            deadline,
+            account,
+        };
+        tokio::select! {
+            biased;
+            ended = timeout_at(deadline, running.run()) => ended.unwrap_or(Err(Reason::Deadline.into())),
+            () = self.drain.is_cut() => Err(Reason::Draining.into()),
+        }
+    }
+}
+
+impl Running<'_> {
+    async fn run(mut self) -> Result<Answer, Refused> {
+        loop {
+            let permit = self.admit().await?;
+            let answer = Box::pin(self.pass(permit)).await?;
+            let calls = match self.read(answer).await? {
+                Reply::ForTheClient(answer) => return Ok(answer),
+                Reply::Calls(calls) => calls,
+            };
+            self.account.mode = Mode::Replay;
+            self.make_calls(calls).await?;
+            self.pass += 1;
+        }
+    }
+
+    async fn admit(&mut self) -> Result<Permit, Refused> {
+        let asked = Instant::now();
+        let (class, deadline) = match self.pass {
+            0 => (self.request.class, self.deadline.min(asked + self.all.config.queue_timeout)),
+            _ => (Class::Resume, self.deadline),
+        };
+        let admitted = self.all.admission.admit(class, self.request.bulkhead, deadline).await;
+        self.account.queued += asked.elapsed();
+        admitted.map_err(|refusal| {
+            self.keep_results();
+            Refused::from(refusal)
+        })
+    }
+
+    async fn pass(&mut self, permit: Permit) -> Result<Answer, Refused> {
+        let began = Instant::now();
+        self.account.passes += 1;
+        let held = (permit, self.all.drain.enter());
+        let answer = start_pass(&self.all.backend, self.pass_request(), held).await;
+        self.account.working += began.elapsed();
+        answer.map_err(|fault| {
+            tracing::warn!(id = self.exchange.id, pass = self.pass, %fault, "the app did not answer");
+            fault_reason(&fault).into()
+        })
+    }
+
+    fn pass_request(&self) -> PassRequest {
+        let Request { method, target, headers, body, .. } = &self.request;
+        let journal = self.journal.frame();
+        let mut headers = headers.clone();
+        if self.pass > 0 {
+            remove_conditions(&mut headers);
+        }
+        if !journal.is_empty() || !body.is_empty() || headers.contains_key(header::CONTENT_LENGTH) {
+            headers.insert(header::CONTENT_LENGTH, (journal.len() + body.len()).into());
+        }
+        headers.insert("x-request-start", request_start());
+        let pass = Pass { number: self.pass, method: method.as_str(), target, journal: &journal, body };
+        self.offer.add_to(&mut headers, self.exchange, &pass, unix_seconds());
+        let content = Content::new([journal, body.clone()]);
+        PassRequest { number: self.pass, method: method.clone(), target: target.clone(), headers, content }
+    }
+
+    async fn read(&mut self, mut answer: Answer) -> Result<Reply, Refused> {
+        if !handoff::is_call(answer.status, &answer.headers) {
+            self.note(&mut answer.headers);
+            return Ok(Reply::ForTheClient(answer));
+        }
+        let began = Instant::now();
+        let signature = answer.headers.remove("siding-signature");
+        let document = collect(answer, self.all.config.limits.max_document()).await;
+        self.account.working += began.elapsed();
+        match document.and_then(|document| self.parse(&document, signature.as_ref())) {
+            Ok(calls) if self.pass + 1 >= self.all.config.limits.max_passes => {
+                let sites: Vec<&str> = calls.calls.iter().map(|call| call.name.as_str()).collect();
+                tracing::warn!(id = self.exchange.id, pass = self.pass, ?sites, "the app asked past the pass limit");
+                Err(self.refuse(Reason::HandoffPassLimit))
+            }
+            Ok(calls) => Ok(Reply::Calls(calls)),
+            Err(Unread::Broken) => Err(Reason::BackendClosed.into()),
+            Err(Unread::Invalid(invalid)) => {
+                tracing::warn!(id = self.exchange.id, pass = self.pass, reason = %invalid, "refused a call of the app");
+                Err(self.refuse(invalid_reason(&invalid)))
+            }
+        }
+    }
+
+    fn parse(&self, document: &Bytes, signature: Option<&HeaderValue>) -> Result<Calls, Unread> {
+        let signed = Signed {
+            direction: Direction::AppToProxy,
+            id: &self.exchange.id,
+            pass: self.pass,
+            method: self.request.method.as_str(),
+            target: &self.request.target,
+            content: &[document],
+        };
+        let limits = &self.all.config.limits;
+        handoff::parse(document, signature, self.offer.keys(), &signed, limits, unix_seconds()).map_err(Unread::Invalid)
+    }
+
+    pub(super) fn refuse(&self, reason: Reason) -> Refused {
+        self.all.metrics.handoff_refused.with_label_values(&[reason.as_str()]).inc();
+        reason.into()
+    }
+
+    /// Counts what the library reports about the journal, and removes everything that is not the client's.
+    fn note(&self, headers: &mut HeaderMap) {
+        let count = |name: &str| -> u64 {
+            headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
+        };
+        self.all.metrics.drift.inc_by(count("siding-drift"));
+        self.all.metrics.unconsumed.inc_by(count("siding-unconsumed"));
+    }
+
+    /// When calls must end so that a last pass still fits.
+    pub(super) fn calls_deadline(&self) -> Instant {
+        let Self { all, deadline, .. } = self;
+        let reserved = all.config.pass_timeout.min(all.config.deadline / RESERVED_FOR_THE_LAST_PASS);
+        deadline.checked_sub(reserved).unwrap_or(*deadline)
+    }
+}
+
+/// Why a call document could not be read.
+enum Unread {
+    Broken,
+    Invalid(Invalid),
+}
+
+async fn collect(mut answer: Answer, limit: usize) -> Result<Bytes, Unread> {
+    let mut document = BytesMut::new();
+    while let Some(chunk) = answer.body.next().await {
+        let chunk = chunk.map_err(|_| Unread::Broken)?;
+        if document.len() + chunk.len() > limit {
+            return Err(Unread::Invalid(Invalid::Limit(format!("the call document has more than {limit} bytes"))));
+        }
+        document.extend_from_slice(&chunk);
+    }
+    Ok(document.freeze())
+}
+
+/// A resumed pass must compute the same answer as the first, so nothing may make it partial or conditional.
+fn remove_conditions(headers: &mut HeaderMap) {
+    const CONDITIONS: [HeaderName; 6] = [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+    ];
+    for name in CONDITIONS {
+        headers.remove(name);
+    }
+}
+
+/// When the request was sent to a worker, as tools that measure queueing in front of the app read it.
+fn request_start() -> HeaderValue {
+    let now = Duration::from_millis(unix_millis());
+    HeaderValue::from_str(&format!("t={}.{:03}", now.as_secs(), now.subsec_millis()))
+        .expect("digits are valid in a header")
+}
+
+fn fault_reason(fault: &Fault) -> Reason {
+    match fault {
+        Fault::Connect(_) => Reason::BackendConnect,
+        Fault::Closed(_) => Reason::BackendClosed,
+        Fault::Timeout => Reason::BackendTimeout,
+        Fault::Protocol(_) => Reason::BackendProtocol,
+    }
+}
+
+fn invalid_reason(invalid: &Invalid) -> Reason {
+    match invalid {
+        Invalid::Signature | Invalid::Malformed(_) => Reason::HandoffInvalid,
+        Invalid::Unsupported(_) => Reason::HandoffUnsupported,
+        Invalid::Limit(_) => Reason::HandoffLimit,
+    }
+}

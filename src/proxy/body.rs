@@ -1,0 +1,69 @@
+//! Reading a request body whole, within bounds of size, time and memory.
+
+use bytes::{Bytes, BytesMut};
+use http::{StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::prelude::Result;
+use pingora::proxy::Session;
+
+use crate::exchange::{Full, Lease};
+use crate::telemetry::Reason;
+use crate::time::{Instant, timeout_at};
+
+/// Why there is no body.
+pub(super) enum Unread {
+    /// The client is to be told.
+    Refused(Reason),
+    /// The client left.
+    ClientGone,
+}
+
+/// The declared length of a body.
+pub(super) fn declared_length(session: &Session) -> Option<usize> {
+    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Reads the body, at most `limit` bytes, until `deadline`.
+pub(super) async fn read(
+    session: &mut Session,
+    limit: usize,
+    deadline: Instant,
+    lease: &mut Lease,
+) -> Result<Bytes, Unread> {
+    let declared = declared_length(session).unwrap_or_default();
+    if declared > limit {
+        return Err(Unread::Refused(Reason::BodyTooLarge));
+    }
+    lease.grow(declared).map_err(|Full| Unread::Refused(Reason::BuffersFull))?;
+    if declared > 0 || !session.as_downstream_mut().is_body_empty() {
+        send_continue(session).await?;
+    }
+    let mut body = BytesMut::with_capacity(declared);
+    loop {
+        let chunk = timeout_at(deadline, session.as_downstream_mut().read_request_body())
+            .await
+            .map_err(|_| Unread::Refused(Reason::BodyTimeout))?
+            .map_err(|_| Unread::ClientGone)?;
+        let Some(chunk) = chunk else { return Ok(body.freeze()) };
+        if body.len() + chunk.len() > limit {
+            return Err(Unread::Refused(Reason::BodyTooLarge));
+        }
+        let beyond = (body.len() + chunk.len()).saturating_sub(declared.max(body.len()));
+        lease.grow(beyond).map_err(|Full| Unread::Refused(Reason::BuffersFull))?;
+        body.extend_from_slice(&chunk);
+    }
+}
+
+/// Pingora does this on its own path only.
+async fn send_continue(session: &mut Session) -> Result<(), Unread> {
+    let expects = session
+        .req_header()
+        .headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !expects || session.as_downstream().as_http1().is_none() {
+        return Ok(());
+    }
+    let go_on = ResponseHeader::build(StatusCode::CONTINUE, Some(0)).map_err(|_| Unread::ClientGone)?;
+    session.write_response_header(Box::new(go_on), false).await.map_err(|_| Unread::ClientGone)
+}

@@ -1,0 +1,39 @@
+//! The last phase: exactly one outcome per request, to metrics and access log.
+
+use pingora::prelude::Error;
+use pingora::proxy::Session;
+
+use super::context::{Context, Stage};
+use super::{Gateway, pass_through};
+use crate::telemetry::Outcome;
+use crate::telemetry::access_log::{self, Line};
+
+pub(super) fn run(gateway: &Gateway, session: &Session, error: Option<&Error>, context: &mut Context) {
+    if let Some(since) = pass_through::streamed_since(&context.stage) {
+        context.account.working += since.elapsed();
+    }
+    let outcome = match &context.stage {
+        Stage::Ended(outcome) => *outcome,
+        Stage::Streaming { .. } if error.is_none() => Outcome::Answered,
+        Stage::Received | Stage::Streaming { .. } => Outcome::ClientGone,
+    };
+    context.stage = Stage::Ended(outcome); // frees the worker of a streamed request
+    let total = context.began.elapsed();
+    gateway.exchanges.metrics.ended(&context.account, outcome, total);
+    let request = session.req_header();
+    access_log::write(&Line {
+        id: &context.id,
+        method: request.method.as_str(),
+        path: request.uri.path(),
+        status: session.response_written().map_or(0, |answer| answer.status.as_u16()),
+        mode: context.account.mode,
+        outcome,
+        passes: context.account.passes,
+        calls: context.account.calls,
+        total,
+        queued: context.account.queued,
+        working: context.account.working,
+        calling: context.account.calling,
+    });
+    context.in_flight = None;
+}

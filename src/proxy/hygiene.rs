@@ -1,0 +1,137 @@
+//! Which headers pass between client and app. A client can never speak to the app in Siding's name, nor
+//! smuggle a header past it in WSGI's spelling.
+
+use http::header::{
+    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Uri};
+use pingora::proxy::Session;
+
+const SIDING: &str = "siding-";
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Changes to a header section: first remove, then set.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) remove: Vec<HeaderName>,
+    pub(super) set: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Changes {
+    /// Carries them out on a plain header map.
+    pub(super) fn apply(self, headers: &mut HeaderMap) {
+        for name in self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in self.set {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// What a client's request must lose and gain on its way to the app, on either path. Removed are `Siding-*`
+/// and every name with an underscore, which WSGI cannot tell from one with a hyphen.
+pub(super) fn request(headers: &HeaderMap, uri: &Uri, client: Option<&str>, is_tls: bool) -> Changes {
+    let forged = |name: &HeaderName| name.as_str().starts_with(SIDING) || name.as_str().contains('_');
+    let mut changes = Changes { remove: headers.keys().filter(|name| forged(name)).cloned().collect(), set: vec![] };
+    changes.remove.push(X_REQUEST_START);
+    if let (false, Some(authority)) = (headers.contains_key(HOST), uri.authority()) {
+        changes.set.extend(HeaderValue::from_str(authority.as_str()).map(|host| (HOST, host)));
+    }
+    if let Some(client) = client {
+        let chain = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).chain([client]);
+        let chain = chain.collect::<Vec<_>>().join(", ");
+        changes.set.extend(HeaderValue::from_str(&chain).map(|chain| (X_FORWARDED_FOR, chain)));
+    }
+    if !headers.contains_key(&X_FORWARDED_PROTO) {
+        changes.set.push((X_FORWARDED_PROTO, HeaderValue::from_static(if is_tls { "https" } else { "http" })));
+    }
+    changes
+}
+
+/// What a buffered request must lose besides: whatever concerns one connection only, and `Expect`, which was
+/// met by reading the body.
+pub(super) fn connection_headers(headers: &HeaderMap) -> Vec<HeaderName> {
+    let nominated = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok());
+    nominated.chain(HOP_BY_HOP).chain([EXPECT]).collect()
+}
+
+/// Whether a response header is between Siding and the app.
+pub(super) fn is_internal(name: &HeaderName) -> bool {
+    name.as_str().starts_with(SIDING)
+}
+
+/// The client's address, for `X-Forwarded-For`; none over a Unix socket.
+pub(super) fn client_address(session: &Session) -> Option<String> {
+    let address = session.as_downstream().client_addr()?.as_inet()?;
+    Some(address.ip().to_canonical().to_string())
+}
+
+/// Whether the client's connection is encrypted.
+pub(super) fn is_tls(session: &Session) -> bool {
+    session.as_downstream().digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn what_a_client_says_in_sidings_name_never_arrives() {
+        let mut map = headers(&[
+            ("siding-id", "x"),
+            ("siding_id", "x"),
+            ("siding-anything", "x"),
+            ("x_forwarded_for", "x"),
+            ("x-request-start", "t=0"),
+            ("accept", "*/*"),
+            ("host", "a"),
+        ]);
+        request(&map, &Uri::from_static("/"), None, false).apply(&mut map);
+        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept", "host", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn the_chain_of_addresses_grows_and_a_known_scheme_stays() {
+        let mut map = headers(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "https")]);
+        request(&map, &Uri::from_static("https://h.example/"), Some("10.0.0.2"), false).apply(&mut map);
+        assert_eq!(map["x-forwarded-for"], "10.0.0.1, 10.0.0.2");
+        assert_eq!(map["x-forwarded-proto"], "https");
+        assert_eq!(map["host"], "h.example");
+    }
+
+    #[test]
+    fn headers_that_connection_nominates_stay_on_the_connection() {
+        let map = headers(&[("connection", "close, X-Private"), ("x-private", "1")]);
+        let names = connection_headers(&map);
+        assert!(names.contains(&HeaderName::from_static("x-private")) && names.contains(&CONNECTION));
+    }
+}

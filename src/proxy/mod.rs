@@ -1,0 +1,134 @@
+//! The edge: the only user of Pingora's `ProxyHttp`, one file per phase. Requests that can suspend are read
+//! whole and run as exchanges; all others take Pingora's own streaming path. It must never know the hand-off
+//! protocol.
+
+mod body;
+mod context;
+mod deliver;
+mod finish;
+mod hygiene;
+mod pass_through;
+mod request;
+mod respond;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::http::ResponseHeader;
+use pingora::prelude::{Error, HttpPeer, Result};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::backend::Address;
+use crate::drain::Drain;
+use crate::exchange::Exchanges;
+use crate::route::Table;
+use crate::time::Duration;
+
+use context::Context;
+
+/// How clients are served.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of a request body that are buffered so that it can be sent again.
+    pub max_body: usize,
+    /// From the request head to the end of its body.
+    pub body_timeout: Duration,
+    /// How long an idle client connection is kept.
+    pub keepalive: Duration,
+    /// How long one write to a client may take.
+    pub write_timeout: Duration,
+    /// Where streamed requests go.
+    pub backend: Address,
+    /// To a connection to the app.
+    pub connect_timeout: Duration,
+    /// How long a streamed request may wait for a worker.
+    pub queue_timeout: Duration,
+    /// Between two reads from the app on the streaming path.
+    pub backend_timeout: Duration,
+    /// How long an idle connection to the app is kept.
+    pub backend_keepalive: Duration,
+}
+
+/// The application that Pingora runs for each listener.
+#[derive(Clone)]
+pub struct Gateway {
+    config: Arc<Config>,
+    routes: Arc<Table>,
+    exchanges: Arc<Exchanges>,
+    drain: Drain,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(config: Config, routes: Table, exchanges: Arc<Exchanges>) -> Self {
+        let drain = exchanges.drain.clone();
+        Self { config: Arc::new(config), routes: Arc::new(routes), exchanges, drain }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(self)
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+        request::settle_connection(self, session);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        request::run(self, session, context).await
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
+        pass_through::peer(&self.config).await
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut pingora::http::RequestHeader,
+        _: &mut Context,
+    ) -> Result<()> {
+        pass_through::request(session, upstream)
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        upstream: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        pass_through::response(self, upstream, context)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        _: &mut Context,
+        _: bool,
+    ) -> Box<Error> {
+        pass_through::interrupted(session, error)
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
+        pass_through::unreachable(context, error)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        pass_through::failed(session, error, context).await
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true // the access log tells the outcome
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        finish::run(self, session, error, context);
+    }
+}

@@ -1,0 +1,152 @@
+//! Requests that cannot suspend: Pingora streams them, a worker permit is held until the backend leg ends.
+
+use std::path::Path;
+
+use http::{HeaderName, StatusCode};
+use pingora::ErrorSource;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
+use pingora::proxy::{FailToProxy, Session};
+
+use super::context::{Context, Stage};
+use super::{Config, Gateway, hygiene, respond};
+use crate::backend::Address;
+use crate::exchange::Refused;
+use crate::handoff;
+use crate::route::Policy;
+use crate::telemetry::{Outcome, Reason};
+use crate::time::Instant;
+
+/// Marks an answer that must not reach the client, so that `failed` tells it why.
+const UNEXPECTED_CALL: ErrorType = ErrorType::Custom("UnexpectedCall");
+/// Tries to connect to the app: nothing ran, so one more does no harm.
+const CONNECT_TRIES: u32 = 2;
+
+/// Waits for a worker.
+pub(super) async fn admit(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    policy: Policy,
+) -> Result<(), Refused> {
+    // A worker goes on when its client leaves; only the end of the backend leg frees it.
+    session.as_downstream_mut().set_abort_on_close(false);
+    let asked = Instant::now();
+    let deadline = asked + gateway.config.queue_timeout;
+    let admitted = gateway.exchanges.admission.admit(policy.class, policy.bulkhead, deadline).await;
+    context.account.queued += asked.elapsed();
+    let permit = admitted.map_err(Refused::from)?;
+    context.account.passes = 1;
+    context.stage = Stage::Streaming { permit: Some(permit), since: Instant::now(), connect_tries: 0 };
+    Ok(())
+}
+
+/// The app as Pingora knows it. Names are resolved here, because Pingora's own look-up blocks its thread.
+pub(super) async fn peer(config: &Config) -> Result<Box<HttpPeer>> {
+    let mut peer = match &config.backend {
+        Address::Unix(path) => HttpPeer::new_uds(&text(path)?, false, String::new())?,
+        Address::Tcp(address) => {
+            let resolved = tokio::net::lookup_host(address).await.ok().and_then(|mut found| found.next());
+            let address = resolved.ok_or_else(|| {
+                Error::explain(ErrorType::ConnectError, format!("cannot resolve {address}")).into_up()
+            })?;
+            HttpPeer::new(address, false, String::new())
+        }
+    };
+    peer.options.connection_timeout = Some(config.connect_timeout);
+    peer.options.read_timeout = Some(config.backend_timeout);
+    peer.options.write_timeout = Some(config.backend_timeout);
+    peer.options.idle_timeout = Some(config.backend_keepalive);
+    Ok(Box::new(peer))
+}
+
+/// The same header hygiene as on the buffered path; Pingora removes what concerns one connection.
+pub(super) fn request(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
+    let head = session.req_header();
+    let client = hygiene::client_address(session);
+    let changes = hygiene::request(&head.headers, &head.uri, client.as_deref(), hygiene::is_tls(session));
+    for name in &changes.remove {
+        upstream.remove_header(name);
+    }
+    for (name, value) in changes.set {
+        upstream.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Looks at the head of the app's answer before the client does.
+pub(super) fn response(gateway: &Gateway, answer: &mut ResponseHeader, context: &mut Context) -> Result<()> {
+    if let (StatusCode::SWITCHING_PROTOCOLS, Stage::Streaming { permit, .. }) = (answer.status, &mut context.stage) {
+        *permit = None; // the connection is the client's own now, not a request of the pool
+    }
+    if handoff::is_call(answer.status, &answer.headers) {
+        gateway.exchanges.metrics.unexpected_call();
+        return Err(Error::explain(UNEXPECTED_CALL, "the app handed over a call without an offer").into_up());
+    }
+    let internal: Vec<HeaderName> = answer.headers.keys().filter(|name| hygiene::is_internal(name)).cloned().collect();
+    for name in internal {
+        answer.remove_header(&name);
+    }
+    Ok(())
+}
+
+/// The app may have acted on the request, so only a safe method is tried again (and only before an answer).
+pub(super) fn interrupted(session: &mut Session, mut error: Box<Error>) -> Box<Error> {
+    let again = error.retry() && session.req_header().method.is_safe() && session.response_written().is_none();
+    error.set_retry(again);
+    error
+}
+
+/// Nothing ran.
+pub(super) fn unreachable(context: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    if let Stage::Streaming { connect_tries, .. } = &mut context.stage {
+        *connect_tries += 1;
+        error.set_retry(*connect_tries < CONNECT_TRIES);
+    }
+    error
+}
+
+/// Tells the client why there is no answer, if it can still be told.
+pub(super) async fn failed(session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    let outcome = match (session.response_written().is_some(), error.esource()) {
+        (_, ErrorSource::Downstream) => Outcome::ClientGone,
+        (true, _) => Outcome::Interrupted,
+        (false, _) => Outcome::Refused(reason(error)),
+    };
+    context.stage = Stage::Ended(outcome);
+    if let Outcome::Refused(reason) = outcome {
+        tracing::warn!(id = context.id, %error, "the app did not answer");
+        session.set_keepalive(None);
+        // A client that has left meanwhile needs no answer.
+        let _ = respond::problem(session, reason.into(), &context.id).await;
+    }
+    FailToProxy { error_code: 0, can_reuse_downstream: false }
+}
+
+fn reason(error: &Error) -> Reason {
+    match error.etype() {
+        kind if *kind == UNEXPECTED_CALL => Reason::HandoffUnexpected,
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError => Reason::BackendConnect,
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Reason::BackendTimeout,
+        ErrorType::InvalidHTTPHeader => Reason::BackendProtocol,
+        _ if *error.esource() == ErrorSource::Upstream => Reason::BackendClosed,
+        _ => Reason::Internal,
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "the socket's path is not UTF-8"))
+}
+
+/// Whether the request was in progress at the app when it ended, and since when.
+pub(super) fn streamed_since(stage: &Stage) -> Option<Instant> {
+    match stage {
+        Stage::Streaming { since, .. } => Some(*since),
+        Stage::Received | Stage::Ended(_) => None,
+    }
+}

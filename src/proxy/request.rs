@@ -1,0 +1,128 @@
+//! The request phase: settle the connection, find the route, then run an exchange or let Pingora stream.
+
+use http::{HeaderMap, header};
+use pingora::prelude::Result;
+use pingora::proxy::Session;
+
+use super::context::{Context, Stage};
+use super::{Gateway, body, deliver, hygiene, pass_through, respond};
+use crate::backend::Answer;
+use crate::exchange::{Refused, Request};
+use crate::handoff::{self, Offer};
+use crate::route::Policy;
+use crate::telemetry::outcome::Mode;
+use crate::telemetry::{Outcome, Reason};
+use crate::time::{Duration, Instant};
+
+/// The longest silence while a request is read, per read; the body has a deadline besides.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Per-request settings without which connections would live for ever or a pipelining client would break a
+/// healthy wait.
+pub(super) fn settle_connection(gateway: &Gateway, session: &mut Session) {
+    let config = &gateway.config;
+    let keepalive = (!gateway.drain.is_draining()).then_some(config.keepalive.as_secs());
+    session.set_keepalive(keepalive.filter(|&seconds| seconds > 0));
+    session.set_read_timeout(Some(READ_TIMEOUT));
+    session.set_write_timeout(Some(config.write_timeout));
+    session.as_downstream_mut().set_pipelining_enabled(true);
+}
+
+/// `true` when the client was answered here, `false` when Pingora is to stream the request.
+pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
+    let exchange = gateway.exchanges.begin();
+    context.id.clone_from(&exchange.id);
+    let request = session.req_header();
+    if !request.headers.contains_key(header::HOST) && request.uri.authority().is_none() {
+        return refuse(session, context, Reason::BadRequest.into()).await;
+    }
+    let policy = gateway.routes.find(&request.method, request.uri.path());
+    match suspendable(gateway, session, policy) {
+        None => match pass_through::admit(gateway, session, context, policy).await {
+            Ok(()) => Ok(false),
+            Err(refused) => refuse(session, context, refused).await,
+        },
+        Some(offer) => {
+            context.account.mode = Mode::Plain;
+            match Box::pin(exchange_for(gateway, session, context, policy, offer, &exchange)).await {
+                Ended::Answer(answer) => {
+                    let began = Instant::now();
+                    let outcome = deliver::run(session, answer).await;
+                    context.account.client += began.elapsed();
+                    context.stage = Stage::Ended(outcome);
+                    Ok(true)
+                }
+                Ended::Refused(refused) => refuse(session, context, refused).await,
+                Ended::ClientGone => {
+                    session.set_keepalive(None);
+                    context.stage = Stage::Ended(Outcome::ClientGone);
+                    Ok(true)
+                }
+            }
+        }
+    }
+}
+
+enum Ended {
+    Answer(Answer),
+    Refused(Refused),
+    ClientGone,
+}
+
+/// The offer, if this request can suspend: uploads that are too large to be sent again and upgrades cannot.
+fn suspendable<'a>(gateway: &'a Gateway, session: &Session, policy: Policy) -> Option<&'a Offer> {
+    let offer = gateway.exchanges.offer.as_ref().filter(|_| policy.handoff)?;
+    let is_upgrade = session.as_downstream().is_upgrade_req();
+    let too_large = body::declared_length(session).is_some_and(|length| length > gateway.config.max_body);
+    (!is_upgrade && !too_large).then_some(offer)
+}
+
+async fn exchange_for(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    policy: Policy,
+    offer: &Offer,
+    exchange: &handoff::Exchange,
+) -> Ended {
+    let request = match read(gateway, session, policy).await {
+        Ok(request) => request,
+        Err(body::Unread::Refused(reason)) => return Ended::Refused(reason.into()),
+        Err(body::Unread::ClientGone) => return Ended::ClientGone,
+    };
+    context.account.client += context.began.elapsed();
+    let running = Box::pin(gateway.exchanges.run(offer, exchange, request, &mut context.account));
+    tokio::select! {
+        biased;
+        ended = running => match ended {
+            Ok(answer) => Ended::Answer(answer),
+            Err(refused) => Ended::Refused(refused),
+        },
+        _gone = session.as_downstream_mut().read_body_or_idle(true) => Ended::ClientGone,
+    }
+}
+
+async fn read(gateway: &Gateway, session: &mut Session, policy: Policy) -> Result<Request, body::Unread> {
+    let mut lease = gateway.exchanges.buffers.lease();
+    let deadline = Instant::now() + gateway.config.body_timeout;
+    let body = body::read(session, gateway.config.max_body, deadline, &mut lease).await?;
+    let head = session.req_header();
+    let mut headers: HeaderMap = head.headers.clone();
+    let client = hygiene::client_address(session);
+    hygiene::request(&headers, &head.uri, client.as_deref(), hygiene::is_tls(session)).apply(&mut headers);
+    for name in hygiene::connection_headers(&headers) {
+        headers.remove(name);
+    }
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let method = head.method.clone();
+    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })
+}
+
+async fn refuse(session: &mut Session, context: &mut Context, refused: Refused) -> Result<bool> {
+    context.stage = Stage::Ended(Outcome::Refused(refused.reason));
+    if respond::problem(session, refused, &context.id).await.is_err() {
+        session.set_keepalive(None);
+        context.stage = Stage::Ended(Outcome::ClientGone);
+    }
+    Ok(true)
+}

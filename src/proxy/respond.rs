@@ -1,0 +1,147 @@
+//! The one place that turns reasons into HTTP replies: a status, an RFC 9457 problem document that says what
+//! to do, and `Retry-After` where coming back helps.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::prelude::Result;
+use pingora::proxy::Session;
+use serde::Serialize;
+
+use crate::exchange::Refused;
+use crate::telemetry::Reason;
+use crate::time::Duration;
+
+/// What a client is told where the queue does not say when to come back.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The stable prefix of problem types; the reason's word follows.
+pub const PROBLEM_TYPE: &str = "urn:siding:problem:";
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    exchange: &'a str,
+}
+
+/// Answers a request that the app does not answer. The connection stays usable unless part of the request's
+/// body is still unread.
+///
+/// # Errors
+/// Fails when the client has left.
+pub(super) async fn problem(session: &mut Session, refused: Refused, exchange: &str) -> Result<()> {
+    let (status, title, detail) = describe(refused.reason);
+    let kind = format!("{PROBLEM_TYPE}{}", refused.reason.as_str());
+    let problem = Problem { kind, title, status: status.as_u16(), detail, exchange };
+    let body = serde_json::to_vec(&problem).expect("strings always serialise");
+    let mut head = ResponseHeader::build(status, Some(5))?;
+    head.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let after = refused.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
+        head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil() as u64)?;
+    }
+    if !session.as_downstream_mut().is_body_done() {
+        session.set_keepalive(None);
+    }
+    let is_head = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body((!is_head).then(|| Bytes::from(body)), true).await
+}
+
+/// Status, title, and what to do.
+#[expect(clippy::too_many_lines, reason = "one row per reason, exhaustive on purpose")]
+fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
+    use StatusCode as S;
+    match reason {
+        Reason::BadRequest => (S::BAD_REQUEST, "Bad request", "The request must name its host and a valid target."),
+        Reason::BodyTooLarge => (
+            S::PAYLOAD_TOO_LARGE,
+            "Request body too large",
+            "Send Content-Length so that the body can be streamed, or ask the operator to raise server.max_body.",
+        ),
+        Reason::BodyTimeout => {
+            (S::REQUEST_TIMEOUT, "Request body too slow", "The body did not arrive in time. Send it again.")
+        }
+        Reason::QueueFull => (S::SERVICE_UNAVAILABLE, "Too many requests wait", "Come back after Retry-After."),
+        Reason::QueueTimeout => {
+            (S::SERVICE_UNAVAILABLE, "No worker became free in time", "Come back after Retry-After.")
+        }
+        Reason::QueueHopeless => (S::SERVICE_UNAVAILABLE, "The wait would be too long", "Come back after Retry-After."),
+        Reason::BuffersFull => {
+            (S::SERVICE_UNAVAILABLE, "No memory for another request", "Come back after Retry-After.")
+        }
+        Reason::Draining => (
+            S::SERVICE_UNAVAILABLE,
+            "Shutting down",
+            "This process is being replaced. Send the request again; finished LLM calls need not be repeated by you.",
+        ),
+        Reason::BackendConnect => {
+            (S::BAD_GATEWAY, "The app does not accept connections", "Nothing was done. Send the request again.")
+        }
+        Reason::BackendClosed => (
+            S::BAD_GATEWAY,
+            "The app broke off",
+            "The worker ended before it answered. Check whether the request had an effect before sending it again.",
+        ),
+        Reason::BackendTimeout => (
+            S::GATEWAY_TIMEOUT,
+            "The app did not answer in time",
+            "Check whether the request had an effect before sending it again.",
+        ),
+        Reason::BackendProtocol => {
+            (S::BAD_GATEWAY, "The app's answer is not HTTP", "Tell the operator; the log has the cause.")
+        }
+        Reason::HandoffInvalid => {
+            (S::BAD_GATEWAY, "The app's call was refused", "Tell the operator; the log has the cause.")
+        }
+        Reason::HandoffUnsupported => (
+            S::BAD_GATEWAY,
+            "The app speaks another version of the hand-off",
+            "Tell the operator to install matching versions of siding and django-siding.",
+        ),
+        Reason::HandoffOrigin => (
+            S::BAD_GATEWAY,
+            "The app's call went to an unknown address",
+            "Tell the operator; only configured providers are called.",
+        ),
+        Reason::HandoffLimit => {
+            (S::BAD_GATEWAY, "The app's call exceeds a limit", "Tell the operator; the log names the limit.")
+        }
+        Reason::HandoffPassLimit => (
+            S::INTERNAL_SERVER_ERROR,
+            "The app asked for too many calls in turn",
+            "Tell the operator; the log names the call sites, handoff.max_passes is the limit.",
+        ),
+        Reason::HandoffUnexpected => {
+            (S::BAD_GATEWAY, "The app handed over a call on a route without hand-off", "Tell the operator.")
+        }
+        Reason::Deadline => (
+            S::GATEWAY_TIMEOUT,
+            "The request took too long",
+            "Send it again; finished LLM calls may not be repeated by the provider for free.",
+        ),
+        Reason::Internal => (S::INTERNAL_SERVER_ERROR, "Internal error", "Tell the operator; the log has the cause."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_an_error_and_says_what_to_do() {
+        for reason in Reason::ALL {
+            let (status, title, detail) = describe(reason);
+            assert!(status.is_client_error() || status.is_server_error(), "{reason:?}");
+            assert!(!title.is_empty() && detail.ends_with('.'), "{reason:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which rule a request falls under. First match in file order; it must never look at a body.
+
+use globset::{GlobBuilder, GlobMatcher};
+use http::Method;
+
+use crate::admission::{Bulkhead, Class};
+
+/// A rule as configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A path pattern: `*` within a segment, `**` across segments.
+    pub path: Pattern,
+    /// Methods it is for; empty for all.
+    pub methods: Vec<Method>,
+    /// Its place in the queue.
+    pub class: Class,
+    /// Whether the app may suspend.
+    pub handoff: bool,
+    /// Workers it may occupy at once.
+    pub max_workers: Option<usize>,
+}
+
+/// A path pattern.
+#[derive(Clone, Debug)]
+pub struct Pattern(GlobMatcher);
+
+/// Not a pattern.
+#[derive(Debug, thiserror::Error)]
+#[error("not a path pattern: {0}; write an absolute path with * (within a segment) or ** (across segments)")]
+pub struct BadPattern(String);
+
+impl std::str::FromStr for Pattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        if !text.starts_with('/') {
+            return Err(BadPattern("it does not begin with /".into()));
+        }
+        let glob = GlobBuilder::new(text).literal_separator(true).build();
+        glob.map(|glob| Self(glob.compile_matcher())).map_err(|error| BadPattern(error.kind().to_string()))
+    }
+}
+
+/// What a request's rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its place in the queue.
+    pub class: Class,
+    /// Whether the app may suspend.
+    pub handoff: bool,
+    /// The limit it shares with the other requests of its rule.
+    pub bulkhead: Option<Bulkhead>,
+}
+
+/// What holds where no rule matches.
+const DEFAULT: Policy = Policy { class: Class::Interactive, handoff: true, bulkhead: None };
+
+/// All rules, compiled.
+#[derive(Debug)]
+pub struct Table {
+    rules: Vec<(Config, Policy)>,
+    limits: Vec<usize>,
+}
+
+impl Table {
+    /// Compiles rules.
+    pub fn new(configs: Vec<Config>) -> Self {
+        let mut limits = Vec::new();
+        let rules = configs
+            .into_iter()
+            .map(|config| {
+                let bulkhead = config.max_workers.map(|limit| {
+                    limits.push(limit);
+                    Bulkhead(limits.len() - 1)
+                });
+                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead };
+                (config, policy)
+            })
+            .collect();
+        Self { rules, limits }
+    }
+
+    /// The limits of the bulkheads, in order.
+    pub fn bulkheads(&self) -> &[usize] {
+        &self.limits
+    }
+
+    /// The policy for a request. `path` has no query.
+    pub fn find(&self, method: &Method, path: &str) -> Policy {
+        let matches = |config: &Config| {
+            (config.methods.is_empty() || config.methods.contains(method)) && config.path.0.is_match(path)
+        };
+        self.rules.iter().find(|(config, _)| matches(config)).map_or(DEFAULT, |(_, policy)| *policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(path: &str, methods: &[Method], class: Class, max_workers: Option<usize>) -> Config {
+        Config { path: path.parse().unwrap(), methods: methods.to_vec(), class, handoff: true, max_workers }
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_path_and_method_counts() {
+        let table = Table::new(vec![
+            rule("/api/*/report", &[Method::POST], Class::Batch, Some(1)),
+            rule("/api/**", &[], Class::Resume, Some(3)),
+        ]);
+        assert_eq!(table.bulkheads(), [1, 3]);
+        let class = |method, path| table.find(&method, path).class;
+        assert_eq!(class(Method::POST, "/api/a/report"), Class::Batch);
+        assert_eq!(class(Method::GET, "/api/a/report"), Class::Resume);
+        assert_eq!(class(Method::POST, "/api/a/b/report"), Class::Resume);
+        assert_eq!(table.find(&Method::GET, "/"), DEFAULT);
+    }
+
+    #[test]
+    fn a_pattern_must_be_an_absolute_path() {
+        assert!("api/**".parse::<Pattern>().is_err());
+        assert!("/api/[".parse::<Pattern>().is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! Sockets and TLS to Pingora services.
+
+use std::io;
+use std::sync::Arc;
+
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::proxy::{HttpProxy, ProxyServiceBuilder};
+use pingora::server::configuration::ServerConf;
+use pingora::services::listening::Service;
+
+use crate::backend::Address;
+use crate::config::Server;
+use crate::proxy::Gateway;
+use crate::time::Duration;
+
+/// Bytes read at once from a client. Pingora's own 64 KiB stay with every connection, waiting ones included.
+const READ_BUFFER: usize = 4096;
+/// How long an HTTP/2 connection without streams is kept.
+const H2_IDLE: Duration = Duration::from_secs(120);
+/// Streams of one HTTP/2 connection at once.
+const H2_STREAMS: u32 = 256;
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {cause}")]
+pub struct CannotBind {
+    address: String,
+    cause: io::Error,
+}
+
+/// Tries each address before anything is set up, because Pingora panics on those it cannot bind.
+pub(super) fn probe(server: &Server) -> Result<(), CannotBind> {
+    for address in server.listen.iter().chain(&server.h2c).chain(&server.admin) {
+        let bound = match address {
+            Address::Tcp(address) => bind_tcp(address),
+            Address::Unix(path) => match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+                Err(_) => Ok(()),
+            },
+        };
+        bound.map_err(|cause| CannotBind { address: address.to_string(), cause })?;
+    }
+    Ok(())
+}
+
+/// Binds as Pingora will, with SO_REUSEADDR, so that a restart does not wait for old connections.
+fn bind_tcp(address: &str) -> io::Result<()> {
+    std::net::TcpListener::bind(address).map(drop)
+}
+
+/// The services that serve clients: one for HTTP/1.1 and TLS, one for HTTP/2 without TLS.
+pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, gateway: &Gateway) -> Vec<Service<HttpProxy<Gateway>>> {
+    let mut services = Vec::new();
+    if !server.listen.is_empty() {
+        let mut service = service("http", conf, gateway, false);
+        for address in &server.listen {
+            service.add_listener(listener(address, server.tls.as_ref()));
+        }
+        services.push(service);
+    }
+    if let Some(address) = &server.h2c {
+        let mut service = service("h2c", conf, gateway, true);
+        service.add_listener(listener(address, None));
+        services.push(service);
+    }
+    services
+}
+
+/// The addresses, for the log.
+pub(super) fn describe(server: &Server) -> String {
+    server.listen.iter().chain(&server.h2c).map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn service(name: &str, conf: &Arc<ServerConf>, gateway: &Gateway, h2c: bool) -> Service<HttpProxy<Gateway>> {
+    let mut options = HttpServerOptions::default();
+    options.h2c = h2c;
+    options.h2_idle_timeout = Some(H2_IDLE);
+    let mut service = ProxyServiceBuilder::new(conf, gateway.clone()).name(name).server_options(options).build();
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(H2_STREAMS);
+    if let Some(app) = service.app_logic_mut() {
+        app.h2_options = Some(h2);
+    }
+    service
+}
+
+fn listener(address: &Address, tls: Option<&(String, String)>) -> ListenerConfig {
+    let buffers = L4BufferSettings::default().read(READ_BUFFER);
+    match address {
+        Address::Unix(path) => ListenerConfig::uds(path.display().to_string()).l4_buffer(buffers),
+        Address::Tcp(address) => {
+            let listener = ListenerConfig::tcp(address.as_str()).l4_buffer(buffers);
+            let Some((cert, key)) = tls else { return listener };
+            let mut settings = TlsSettings::intermediate(cert, key).expect("certificate and key were read before");
+            settings.enable_h2();
+            listener.tls(settings)
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What operators see: closed vocabularies, metric conventions, the log. It must never decide anything.
+
+pub mod access_log;
+pub mod log;
+pub mod outcome;
+pub mod registry;
+
+pub use outcome::{Outcome, Reason};
+pub use registry::Registry;

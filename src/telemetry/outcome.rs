@@ -1,0 +1,171 @@
+//! The closed vocabulary of endings. One value is the branch in the code, the word in the log and the label
+//! of the metric. What a client is told about a [`Reason`] is decided in `proxy::respond` alone.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+/// Why Siding answered a request itself instead of delivering the app's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The request is malformed in a way that Pingora lets through (no `Host`, say).
+    BadRequest,
+    /// The body is larger than this route buffers.
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// All places in the queue are taken.
+    QueueFull,
+    /// No worker became free in time.
+    QueueTimeout,
+    /// The wait to expect is longer than the request may wait.
+    QueueHopeless,
+    /// All memory for buffered bodies is in use.
+    BuffersFull,
+    /// Siding is shutting down and the time to finish is over.
+    Draining,
+    /// The app does not accept connections.
+    BackendConnect,
+    /// The app closed the connection without a complete answer.
+    BackendClosed,
+    /// The app did not answer within the pass time-out.
+    BackendTimeout,
+    /// What the app sent is not HTTP.
+    BackendProtocol,
+    /// A call that is unsigned, wrongly signed, of another exchange, or malformed.
+    HandoffInvalid,
+    /// A call of a version or mode that was not offered.
+    HandoffUnsupported,
+    /// A call to an address outside every provider.
+    HandoffOrigin,
+    /// More calls, bytes or journal than allowed.
+    HandoffLimit,
+    /// The app asked for another call in its last pass.
+    HandoffPassLimit,
+    /// A call on a route without hand-off.
+    HandoffUnexpected,
+    /// The exchange took longer than allowed.
+    Deadline,
+    /// A fault of Siding itself.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason, for metrics that show zeros before the first event and for the reference page.
+    pub const ALL: [Reason; 20] = [
+        Reason::BadRequest,
+        Reason::BodyTooLarge,
+        Reason::BodyTimeout,
+        Reason::QueueFull,
+        Reason::QueueTimeout,
+        Reason::QueueHopeless,
+        Reason::BuffersFull,
+        Reason::Draining,
+        Reason::BackendConnect,
+        Reason::BackendClosed,
+        Reason::BackendTimeout,
+        Reason::BackendProtocol,
+        Reason::HandoffInvalid,
+        Reason::HandoffUnsupported,
+        Reason::HandoffOrigin,
+        Reason::HandoffLimit,
+        Reason::HandoffPassLimit,
+        Reason::HandoffUnexpected,
+        Reason::Deadline,
+        Reason::Internal,
+    ];
+
+    /// The word for logs, metric labels and problem types.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::BadRequest => "bad-request",
+            Reason::BodyTooLarge => "body-too-large",
+            Reason::BodyTimeout => "body-timeout",
+            Reason::QueueFull => "queue-full",
+            Reason::QueueTimeout => "queue-timeout",
+            Reason::QueueHopeless => "queue-hopeless",
+            Reason::BuffersFull => "buffers-full",
+            Reason::Draining => "draining",
+            Reason::BackendConnect => "backend-connect",
+            Reason::BackendClosed => "backend-closed",
+            Reason::BackendTimeout => "backend-timeout",
+            Reason::BackendProtocol => "backend-protocol",
+            Reason::HandoffInvalid => "handoff-invalid",
+            Reason::HandoffUnsupported => "handoff-unsupported",
+            Reason::HandoffOrigin => "handoff-origin",
+            Reason::HandoffLimit => "handoff-limit",
+            Reason::HandoffPassLimit => "handoff-pass-limit",
+            Reason::HandoffUnexpected => "handoff-unexpected",
+            Reason::Deadline => "deadline",
+            Reason::Internal => "internal",
+        }
+    }
+}
+
+/// How an exchange ended. There is exactly one per exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The app's answer was delivered whole.
+    Answered,
+    /// Siding answered itself.
+    Refused(Reason),
+    /// The client left before its answer was complete.
+    ClientGone,
+    /// The app's answer broke off after its head had been delivered.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The word for logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Refused(reason) => reason.as_str(),
+            Outcome::ClientGone => "client-gone",
+            Outcome::Interrupted => "interrupted",
+        }
+    }
+
+    /// Every outcome's word, for metrics that show zeros before the first event.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        [Outcome::Answered, Outcome::ClientGone, Outcome::Interrupted]
+            .into_iter()
+            .chain(Reason::ALL.into_iter().map(Outcome::Refused))
+            .map(Outcome::as_str)
+    }
+}
+
+/// How a request was carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Streamed through; the app could not suspend.
+    PassThrough,
+    /// Buffered, so that the app could have suspended, but it did not.
+    Plain,
+    /// The app handed at least one call over and was re-run with the result.
+    Replay,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Mode; 3] = [Mode::PassThrough, Mode::Plain, Mode::Replay];
+
+    /// The word for logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::PassThrough => "pass-through",
+            Mode::Plain => "plain",
+            Mode::Replay => "replay",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_outcome_has_its_own_word() {
+        let words: Vec<_> = Outcome::words().collect();
+        assert_eq!(words.iter().collect::<HashSet<_>>().len(), words.len());
+        assert_eq!(words.len(), Reason::ALL.len() + 3);
+    }
+}

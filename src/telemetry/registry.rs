@@ -1,0 +1,132 @@
+//! How metrics are declared: the `siding_` prefix, base units, closed label sets that show zero before the
+//! first event. A feature declares its own few families through this; it must never use the crate directly.
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
+};
+
+pub use prometheus::{Counter, IntCounter};
+
+/// Waiting and service times of a worker pool, in seconds: 1 ms to 60 s.
+pub const POOL_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
+
+/// Durations of LLM calls, in seconds: the buckets OpenTelemetry's GenAI conventions set.
+pub const CALL_SECONDS: &[f64] =
+    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84];
+
+/// The proxy's own work, in seconds: 50 us steps where it matters.
+pub const OVERHEAD_SECONDS: &[f64] =
+    &[0.000_05, 0.000_1, 0.000_15, 0.000_2, 0.000_25, 0.000_3, 0.000_4, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.1];
+
+/// One process's metrics. Cloning gives another handle to the same set.
+#[derive(Clone, Debug)]
+pub struct Registry(prometheus::Registry);
+
+impl Registry {
+    /// An empty set of metrics with the `process_*` collector.
+    ///
+    /// # Errors
+    /// Fails when the process's own statistics cannot be registered.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = prometheus::Registry::new();
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self(registry))
+    }
+
+    /// A counter of events.
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(prefixed(name), help))
+    }
+
+    /// A counter of seconds or bytes.
+    pub fn float_counter(&self, name: &str, help: &str) -> Counter {
+        self.add(Counter::new(prefixed(name), help))
+    }
+
+    /// A counter of events by one label, whose values all start at zero.
+    pub fn counters(&self, name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
+        let vec = self.counter_vec(name, help, &[label]);
+        for value in values {
+            vec.with_label_values(&[*value]);
+        }
+        vec
+    }
+
+    /// A counter of events by several labels. The owner creates the series it knows of.
+    pub fn counter_vec(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(prefixed(name), help), labels))
+    }
+
+    /// A counter of seconds by one label, whose values all start at zero.
+    pub fn float_counters(&self, name: &str, help: &str, label: &str, values: &[&str]) -> prometheus::CounterVec {
+        let vec = self.add(prometheus::CounterVec::new(Opts::new(prefixed(name), help), &[label]));
+        for value in values {
+            vec.with_label_values(&[*value]);
+        }
+        vec
+    }
+
+    /// A whole number that goes up and down.
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(prefixed(name), help))
+    }
+
+    /// A fraction or a number of seconds that goes up and down.
+    pub fn float_gauge(&self, name: &str, help: &str) -> Gauge {
+        self.add(Gauge::new(prefixed(name), help))
+    }
+
+    /// Whole numbers by one label, whose values all start at zero.
+    pub fn gauges(&self, name: &str, help: &str, label: &str, values: &[&str]) -> IntGaugeVec {
+        let vec = self.add(IntGaugeVec::new(Opts::new(prefixed(name), help), &[label]));
+        for value in values {
+            vec.with_label_values(&[*value]);
+        }
+        vec
+    }
+
+    /// A distribution.
+    pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.add(Histogram::with_opts(HistogramOpts::new(prefixed(name), help).buckets(buckets.to_vec())))
+    }
+
+    /// Distributions by labels. The owner creates the series it knows of.
+    pub fn histogram_vec(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        self.add(HistogramVec::new(HistogramOpts::new(prefixed(name), help).buckets(buckets.to_vec()), labels))
+    }
+
+    /// All metrics in Prometheus' text format 0.0.4.
+    ///
+    /// # Errors
+    /// Fails when a family holds values that the format cannot express.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.0.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, metric: Result<M, prometheus::Error>) -> M {
+        let metric = metric.expect("metric names and labels are constants that the tests register");
+        self.0.register(Box::new(metric.clone())).expect("each metric is declared once per registry");
+        metric
+    }
+}
+
+fn prefixed(name: &str) -> String {
+    format!("siding_{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_label_values_show_zero_before_the_first_event() {
+        let registry = Registry::new().unwrap();
+        registry.counters("tests_total", "Tests.", "result", &["passed", "failed"]);
+        let text = registry.render().unwrap();
+        assert!(text.contains("siding_tests_total{result=\"failed\"} 0"), "{text}");
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+}
