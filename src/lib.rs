@@ -46,8 +46,8 @@
 //! # Layers
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
-//! `exchange -> {admission, backend, handoff, cache, provider}`. Features never import one another otherwise;
-//! Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
+//! `exchange -> {admission, backend, handoff, cache, provider}`; `route` names `admission`'s classes. Features never
+//! import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 
 pub mod admission;

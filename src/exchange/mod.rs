@@ -25,6 +25,7 @@ use crate::time::Duration;
 pub use account::Account;
 pub use buffers::{Buffers, Full, Lease};
 pub use metrics::{Counted, Metrics};
+pub use run::{REQUEST_START, request_start};
 
 /// How long exchanges may take and how much they may hold.
 #[derive(Clone, Copy, Debug)]

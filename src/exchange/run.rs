@@ -131,7 +131,7 @@ impl Running<'_> {
         if !journal.is_empty() || !body.is_empty() || headers.contains_key(header::CONTENT_LENGTH) {
             headers.insert(header::CONTENT_LENGTH, (journal.len() + body.len()).into());
         }
-        headers.insert("x-request-start", request_start());
+        headers.insert(REQUEST_START, request_start());
         let pass = Pass { number: self.pass, method: method.as_str(), target, journal: &journal, body };
         self.offer.add_to(&mut headers, self.exchange, &pass, unix_seconds());
         let content = Content::new([journal, body.clone()]);
@@ -230,8 +230,11 @@ fn remove_conditions(headers: &mut HeaderMap) {
     }
 }
 
-/// When the request was sent to a worker, as tools that measure queueing in front of the app read it.
-fn request_start() -> HeaderValue {
+/// The header in which tools that measure queueing in front of an app expect its beginning.
+pub const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
+
+/// Now, as `X-Request-Start` has it: `t=` and Unix seconds with milliseconds.
+pub fn request_start() -> HeaderValue {
     let now = Duration::from_millis(unix_millis());
     HeaderValue::from_str(&format!("t={}.{:03}", now.as_secs(), now.subsec_millis()))
         .expect("digits are valid in a header")

@@ -8,12 +8,13 @@ use http::header::{
 use http::{HeaderMap, Uri};
 use pingora::proxy::Session;
 
+use crate::exchange::REQUEST_START;
+
 const SIDING: &str = "siding-";
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -51,7 +52,7 @@ impl Changes {
 pub(super) fn request(headers: &HeaderMap, uri: &Uri, client: Option<&str>, is_tls: bool) -> Changes {
     let forged = |name: &HeaderName| name.as_str().starts_with(SIDING) || name.as_str().contains('_');
     let mut changes = Changes { remove: headers.keys().filter(|name| forged(name)).cloned().collect(), set: vec![] };
-    changes.remove.push(X_REQUEST_START);
+    changes.remove.push(REQUEST_START);
     if let (false, Some(authority)) = (headers.contains_key(HOST), uri.authority()) {
         changes.set.extend(HeaderValue::from_str(authority.as_str()).map(|host| (HOST, host)));
     }

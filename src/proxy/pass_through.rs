@@ -11,7 +11,7 @@ use pingora::proxy::{FailToProxy, Session};
 use super::context::{Context, Stage};
 use super::{Config, Gateway, hygiene, respond};
 use crate::backend::Address;
-use crate::exchange::Refused;
+use crate::exchange::{REQUEST_START, Refused, request_start};
 use crate::handoff;
 use crate::route::Policy;
 use crate::telemetry::{Outcome, Reason};
@@ -22,22 +22,37 @@ const UNEXPECTED_CALL: ErrorType = ErrorType::Custom("UnexpectedCall");
 /// Tries to connect to the app: nothing ran, so one more does no harm.
 const CONNECT_TRIES: u32 = 2;
 
-/// Waits for a worker.
+/// Why a streamed request got no worker.
+pub(super) enum NotAdmitted {
+    /// The client is to be told.
+    Refused(Refused),
+    /// The client left.
+    ClientGone,
+}
+
+/// Waits for a worker. A client whose body is still to be read cannot be watched meanwhile.
 pub(super) async fn admit(
     gateway: &Gateway,
     session: &mut Session,
     context: &mut Context,
     policy: Policy,
-) -> Result<(), Refused> {
-    // A worker goes on when its client leaves; only the end of the backend leg frees it.
-    session.as_downstream_mut().set_abort_on_close(false);
+) -> Result<(), NotAdmitted> {
     let asked = Instant::now();
     let deadline = asked + gateway.config.queue_timeout;
-    let admitted = gateway.exchanges.admission.admit(policy.class, policy.bulkhead, deadline).await;
+    let can_watch = session.as_downstream_mut().is_body_empty();
+    let permit = tokio::select! {
+        biased;
+        admitted = gateway.exchanges.admission.admit(policy.class, policy.bulkhead, deadline) => {
+            admitted.map_err(|refusal| NotAdmitted::Refused(refusal.into()))
+        }
+        _gone = session.as_downstream_mut().read_body_or_idle(true), if can_watch => Err(NotAdmitted::ClientGone),
+        () = gateway.drain.is_cut() => Err(NotAdmitted::Refused(Reason::Draining.into())),
+    };
     context.account.queued += asked.elapsed();
-    let permit = admitted.map_err(Refused::from)?;
+    context.stage = Stage::Streaming { permit: Some(permit?), since: Instant::now(), connect_tries: 0 };
     context.account.passes = 1;
-    context.stage = Stage::Streaming { permit: Some(permit), since: Instant::now(), connect_tries: 0 };
+    // From here on a worker is busy, and goes on when its client leaves: only the backend leg's end frees it.
+    session.as_downstream_mut().set_abort_on_close(false);
     Ok(())
 }
 
@@ -71,6 +86,7 @@ pub(super) fn request(session: &Session, upstream: &mut RequestHeader) -> Result
     for (name, value) in changes.set {
         upstream.insert_header(name, value)?;
     }
+    upstream.insert_header(REQUEST_START, request_start())?;
     Ok(())
 }
 

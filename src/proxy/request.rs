@@ -5,7 +5,8 @@ use pingora::prelude::Result;
 use pingora::proxy::Session;
 
 use super::context::{Context, Stage};
-use super::{Gateway, body, deliver, hygiene, pass_through, respond};
+use super::pass_through::{self, NotAdmitted};
+use super::{Gateway, body, deliver, hygiene, respond};
 use crate::backend::Answer;
 use crate::exchange::{Refused, Request};
 use crate::handoff::{self, Offer};
@@ -40,7 +41,8 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut 
     match suspendable(gateway, session, policy) {
         None => match pass_through::admit(gateway, session, context, policy).await {
             Ok(()) => Ok(false),
-            Err(refused) => refuse(session, context, refused).await,
+            Err(NotAdmitted::Refused(refused)) => refuse(session, context, refused).await,
+            Err(NotAdmitted::ClientGone) => Ok(gone(session, context)),
         },
         Some(offer) => {
             context.account.mode = Mode::Plain;
@@ -53,11 +55,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut 
                     Ok(true)
                 }
                 Ended::Refused(refused) => refuse(session, context, refused).await,
-                Ended::ClientGone => {
-                    session.set_keepalive(None);
-                    context.stage = Stage::Ended(Outcome::ClientGone);
-                    Ok(true)
-                }
+                Ended::ClientGone => Ok(gone(session, context)),
             }
         }
     }
@@ -120,9 +118,14 @@ async fn read(gateway: &Gateway, session: &mut Session, policy: Policy) -> Resul
 
 async fn refuse(session: &mut Session, context: &mut Context, refused: Refused) -> Result<bool> {
     context.stage = Stage::Ended(Outcome::Refused(refused.reason));
-    if respond::problem(session, refused, &context.id).await.is_err() {
-        session.set_keepalive(None);
-        context.stage = Stage::Ended(Outcome::ClientGone);
+    match respond::problem(session, refused, &context.id).await {
+        Ok(()) => Ok(true),
+        Err(_) => Ok(gone(session, context)),
     }
-    Ok(true)
+}
+
+fn gone(session: &mut Session, context: &mut Context) -> bool {
+    session.set_keepalive(None);
+    context.stage = Stage::Ended(Outcome::ClientGone);
+    true
 }
