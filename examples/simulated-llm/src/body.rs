@@ -1,0 +1,141 @@
+//! A reply's body: sent at once or token by token, to the end or to the fault.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use std::vec;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::dialect::{Script, Step};
+use crate::tally::{Ending, InFlight};
+
+/// Between the last bytes and a close.
+const CLOSING: Duration = Duration::from_millis(20);
+
+/// What follows the last step.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Tail {
+    /// The end.
+    End,
+    /// Nothing, for ever.
+    Silence,
+    /// The connection is closed.
+    Close,
+}
+
+pub(crate) struct ReplyBody {
+    steps: vec::IntoIter<Step>,
+    /// The length that was announced.
+    length: Option<u64>,
+    pace: Option<Pace>,
+    tail: Tail,
+    /// Gives what was sent before a close the time to leave.
+    closing: Option<Pin<Box<Sleep>>>,
+    call: Option<InFlight>,
+}
+
+impl ReplyBody {
+    /// A body that belongs to no call.
+    pub(crate) fn plain(script: Script) -> Self {
+        let length = (!script.streamed).then(|| length(&script.steps));
+        Self { steps: script.steps.into_iter(), length, pace: None, tail: Tail::End, closing: None, call: None }
+    }
+
+    /// The body of a call's reply, with `interval` between tokens.
+    pub(crate) fn of_call(script: Script, interval: Duration, tail: Tail, call: InFlight) -> Self {
+        let pace = script.streamed.then(|| Pace::new(interval));
+        let mut body = Self { pace, tail, call: Some(call), ..Self::plain(script) };
+        if tail != Tail::End {
+            body.halve();
+        }
+        body
+    }
+
+    /// Keeps the first half: of the steps, or of the only step.
+    fn halve(&mut self) {
+        let mut steps: Vec<Step> = self.steps.by_ref().collect();
+        if steps.len() > 1 {
+            steps.truncate(steps.len() / 2);
+        } else if let Some(only) = steps.pop() {
+            let bytes = only.into_bytes();
+            steps.push(Step::Now(bytes.slice(..bytes.len() / 2)));
+        }
+        self.steps = steps.into_iter();
+    }
+
+    fn after_the_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.tail {
+            Tail::End => Poll::Ready(None),
+            Tail::Silence => Poll::Pending,
+            Tail::Close => {
+                let closing = self.closing.get_or_insert_with(|| Box::pin(sleep(CLOSING)));
+                ready!(closing.as_mut().poll(cx));
+                self.end(Ending::Broken);
+                Poll::Ready(Some(Err(io::Error::other("the call was to break off here"))))
+            }
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(call) = self.call.take() {
+            call.end(ending);
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        match (this.steps.as_slice().first(), &mut this.pace) {
+            (None, _) => return this.after_the_steps(cx),
+            (Some(Step::Token(_)), Some(pace)) => ready!(pace.poll_due(cx)),
+            _ => {}
+        }
+        let step = this.steps.next();
+        if this.steps.as_slice().is_empty() && this.tail == Tail::End {
+            this.end(Ending::Completed);
+        }
+        Poll::Ready(step.map(|step| Ok(Frame::data(step.into_bytes()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.tail == Tail::End && self.steps.as_slice().is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+fn length(steps: &[Step]) -> u64 {
+    let of_step = |step: &Step| match step {
+        Step::Now(bytes) | Step::Token(bytes) => bytes.len() as u64,
+    };
+    steps.iter().map(of_step).sum()
+}
+
+/// When tokens are due: at fixed times, so that a late one does not delay the rest.
+struct Pace {
+    interval: Duration,
+    next: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    fn new(interval: Duration) -> Self {
+        Self { interval, next: Box::pin(sleep_until(Instant::now())) }
+    }
+
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.next.as_mut().poll(cx));
+        let following = self.next.deadline() + self.interval;
+        self.next.as_mut().reset(following);
+        Poll::Ready(())
+    }
+}

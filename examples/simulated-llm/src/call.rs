@@ -1,0 +1,186 @@
+//! One LLM call, from its request to its reply.
+
+use std::future;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::http::response::Builder;
+use hyper::{HeaderMap, Request, Response};
+use tokio::time::sleep;
+
+use crate::answer;
+use crate::behaviour::{Behaviour, Fault};
+use crate::body::{ReplyBody, Tail};
+use crate::dialect::{Answer, Asked, Dialect, Endpoint, Script, Step};
+use crate::directive;
+use crate::recorder::Recorded;
+use crate::simulation::Simulation;
+use crate::tally::{Ending, InFlight};
+use crate::wire::WireFault;
+
+/// The key that every provider refuses.
+const BAD_KEY: &str = "bad-key";
+
+/// A call that was read, counted and waits for its time. Small: thousands of them wait at once.
+struct Waiting {
+    endpoint: Endpoint,
+    asked: Asked,
+    opening: String,
+    behaviour: Behaviour,
+    in_flight: InFlight,
+}
+
+/// A request that gets an error at once.
+struct Refused {
+    dialect: Dialect,
+    status: u16,
+    message: String,
+    in_flight: InFlight,
+}
+
+/// Answers a call. An error closes the connection.
+pub(crate) async fn answer_call(
+    simulation: Arc<Simulation>,
+    wire: WireFault,
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> io::Result<Response<ReplyBody>> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    match begin(&simulation, endpoint, parts, body) {
+        Ok(waiting) => Box::pin(finish(waiting, wire)).await,
+        Err(refused) => Ok(refuse(refused)),
+    }
+}
+
+/// Everything that needs the request itself, so that none of it is kept while the call waits.
+fn begin(simulation: &Simulation, endpoint: Endpoint, parts: Parts, body: Bytes) -> Result<Waiting, Refused> {
+    let read = endpoint.read(parts.uri.path(), &body);
+    let prompt = read.as_ref().map_or("", |request| &request.prompt);
+    let fingerprint = answer::fingerprint(prompt);
+    simulation.recorder.record(Recorded::new(&parts, &body, &fingerprint));
+    let in_flight = simulation.tally.begin(endpoint.label(), &fingerprint);
+    let dialect = endpoint.dialect();
+    if has_bad_key(&parts.headers) {
+        return Err(Refused { dialect, status: 401, message: "Incorrect API key provided.".to_owned(), in_flight });
+    }
+    let request = match read {
+        Ok(request) => request,
+        Err(message) => {
+            return Err(Refused { dialect, status: 400, message, in_flight });
+        }
+    };
+    let behaviour = behaviour(simulation, &request.prompt, in_flight.ordinal);
+    let opening = answer::opening(&request.prompt);
+    Ok(Waiting { endpoint, asked: request.asked, opening, behaviour, in_flight })
+}
+
+fn behaviour(simulation: &Simulation, prompt: &str, ordinal: u64) -> Behaviour {
+    let defaults = simulation.defaults().clone();
+    let mut behaviour = defaults.behaviour;
+    directive::apply(&defaults.directives, &mut behaviour);
+    directive::apply(prompt, &mut behaviour);
+    if let Some((count, status)) = behaviour.fail_first
+        && ordinal <= count
+    {
+        behaviour.status = status;
+    }
+    behaviour
+}
+
+fn has_bad_key(headers: &HeaderMap) -> bool {
+    let is = |name: &str, bad: &str| headers.get(name).is_some_and(|value| value.as_bytes() == bad.as_bytes());
+    is("authorization", &format!("Bearer {BAD_KEY}")) || is("x-api-key", BAD_KEY) || is("x-goog-api-key", BAD_KEY)
+}
+
+async fn finish(waiting: Waiting, wire: WireFault) -> io::Result<Response<ReplyBody>> {
+    if waiting.behaviour.fault == Fault::Hang {
+        future::pending::<()>().await;
+    }
+    sleep(waiting.behaviour.latency).await;
+    match waiting.behaviour.fault {
+        Fault::Reset => {
+            wire.reset();
+            waiting.in_flight.end(Ending::Broken);
+            Err(io::Error::other("the connection was to be reset here"))
+        }
+        Fault::GarbageHttp => {
+            wire.garble();
+            Ok(reply(waiting, Tail::End))
+        }
+        Fault::HangBody => Ok(reply(waiting, Tail::Silence)),
+        Fault::ResetBody => Ok(reply(waiting, Tail::Close)),
+        Fault::Garbage => Ok(garbage(waiting)),
+        Fault::None | Fault::Hang if waiting.behaviour.status != 200 => Ok(failure(waiting)),
+        Fault::None | Fault::Hang => Ok(reply(waiting, Tail::End)),
+    }
+}
+
+fn reply(waiting: Waiting, tail: Tail) -> Response<ReplyBody> {
+    let Waiting { endpoint, asked, opening, behaviour, in_flight } = waiting;
+    let answer = Answer::new(opening, &behaviour, in_flight.sequence, now());
+    let script = endpoint.reply(&asked, &answer);
+    let interval = Duration::from_secs_f64(1.0 / behaviour.token_rate);
+    let head = head(endpoint.dialect(), 200, in_flight.sequence);
+    with_body(head, script, |script| ReplyBody::of_call(script, interval, tail, in_flight))
+}
+
+/// Well-formed HTTP that holds half a document.
+fn garbage(waiting: Waiting) -> Response<ReplyBody> {
+    let content_type = if waiting.asked.stream { "text/event-stream" } else { "application/json" };
+    let steps = vec![Step::Now("data: {\"id\": \"sim\", \"choices\": [{\n\n<html>".into())];
+    let script = Script { content_type, steps, streamed: false };
+    let head = head(waiting.endpoint.dialect(), 200, waiting.in_flight.sequence);
+    with_body(head, script, |script| ReplyBody::of_call(script, Duration::ZERO, Tail::End, waiting.in_flight))
+}
+
+fn failure(waiting: Waiting) -> Response<ReplyBody> {
+    let Waiting { endpoint, behaviour, in_flight, .. } = waiting;
+    let message = format!("Simulated error {}.", behaviour.status);
+    let retry_after = behaviour.retry_after;
+    let refused = Refused { dialect: endpoint.dialect(), status: behaviour.status, message, in_flight };
+    let mut response = refuse(refused);
+    if let Some(value) = retry_after.and_then(|value| value.parse().ok()) {
+        response.headers_mut().insert("retry-after", value);
+    }
+    response
+}
+
+fn refuse(refused: Refused) -> Response<ReplyBody> {
+    let Refused { dialect, status, message, in_flight } = refused;
+    let document = dialect.error(status, &message, in_flight.sequence);
+    let head = head(dialect, status, in_flight.sequence);
+    with_body(head, Script::whole(&document), |script| ReplyBody::of_call(script, Duration::ZERO, Tail::End, in_flight))
+}
+
+/// Status and the headers that a provider sends with every answer.
+fn head(dialect: Dialect, status: u16, sequence: u64) -> Builder {
+    let head = Response::builder().status(status).header(dialect.request_id_header(), format!("req_sim{sequence:012}"));
+    match dialect {
+        Dialect::Openai => head
+            .header("openai-processing-ms", "1")
+            .header("x-ratelimit-limit-requests", "10000")
+            .header("x-ratelimit-remaining-requests", "9999")
+            .header("x-ratelimit-reset-requests", "6ms"),
+        Dialect::Anthropic => head
+            .header("anthropic-ratelimit-requests-limit", "10000")
+            .header("anthropic-ratelimit-requests-remaining", "9999"),
+        Dialect::Gemini => head,
+    }
+}
+
+/// Completes a response. The names and values in a head are our own, so building cannot fail.
+pub(crate) fn with_body(head: Builder, script: Script, body: impl FnOnce(Script) -> ReplyBody) -> Response<ReplyBody> {
+    let head = head.header("content-type", script.content_type);
+    let head = if script.streamed { head.header("cache-control", "no-cache") } else { head };
+    head.body(body(script)).expect("our own header names and values are valid")
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
