@@ -75,12 +75,27 @@ async fn a_wait_ends_at_its_deadline_and_frees_its_place() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_cannot_end_in_time_is_refused_at_once() {
     let gate = gate(1, 10, &[]);
-    let slow = gate.admit(Class::Interactive, None, soon()).await.unwrap();
-    tokio::time::advance(Duration::from_secs(5)).await;
-    drop(slow);
+    for _ in 0..50 {
+        let slow = gate.admit(Class::Interactive, None, soon()).await.unwrap();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        drop(slow);
+    }
     let _running = gate.admit(Class::Interactive, None, soon()).await.unwrap();
     let refused = gate.admit(Class::Interactive, None, Instant::now() + Duration::from_secs(1)).await;
     assert!(matches!(refused, Err(Refusal::Hopeless { .. })), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_refused_for_what_a_cold_start_predicts() {
+    let gate = gate(1, 10, &[]);
+    let slow = gate.admit(Class::Interactive, None, soon()).await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    drop(slow);
+    let running = gate.admit(Class::Interactive, None, soon()).await.unwrap();
+    let mut waiting = Box::pin(gate.admit(Class::Interactive, None, Instant::now() + Duration::from_secs(1)));
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut waiting).await.is_err());
+    drop(running);
+    waiting.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
