@@ -1,0 +1,6 @@
+"""LLM calls of synchronous views, made by the Siding proxy while the worker is free."""
+
+from .api import Current, current, gather, once
+from .suspension import Suspended
+
+__all__ = ["Current", "Suspended", "current", "gather", "once"]

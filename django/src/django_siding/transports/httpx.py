@@ -1,0 +1,86 @@
+"""httpx and httpx2: `HTTPTransport.handle_request`. Their transports are alike."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from ..call import OutboundRequest, milliseconds
+from ..exchange import Exchange, current_exchange
+from ..journal import Record
+from ..patching import Method, replace
+from .recorded import body_of, headers_of
+
+ERRORS = {
+    "connect": "ConnectError",
+    "connect_timeout": "ConnectTimeout",
+    "first_byte_timeout": "ReadTimeout",
+    "idle_timeout": "ReadTimeout",
+    "total_timeout": "ReadTimeout",
+    "deadline": "ReadTimeout",
+    "interrupted": "RemoteProtocolError",
+    "too_large": "RemoteProtocolError",
+    "protocol": "RemoteProtocolError",
+}
+
+
+def patch(library: ModuleType) -> None:
+    replace(library.HTTPTransport, "handle_request", partial(handing_over, library))
+
+
+def handing_over(library: ModuleType, original: Method) -> Method:
+    def handle_request(self: Any, request: Any) -> Any:
+        exchange = current_exchange()
+        if exchange is None or not exchange.offers(_origin(request.url)):
+            return original(self, request)
+        record = None
+        if _can_be_handed_over(exchange, request):
+            record = exchange.ask(_outbound(request))
+        if record is None:
+            with exchange.in_line():
+                return original(self, request)
+        return _answer(library, request, record)
+
+    return handle_request
+
+
+def _origin(url: Any) -> str:
+    # `netloc` leaves default ports and credentials out.
+    return f"{url.scheme}://{url.netloc.decode('ascii')}".lower()
+
+
+def _can_be_handed_over(exchange: Exchange, request: Any) -> bool:
+    if "upgrade" in request.headers:
+        return False
+    length = request.headers.get("content-length", "")
+    return not length.isdigit() or exchange.fits(int(length))
+
+
+def _outbound(request: Any) -> OutboundRequest:
+    request.read()
+    timeout = request.extensions.get("timeout") or {}
+    return OutboundRequest(
+        method=request.method,
+        url=_origin(request.url) + request.url.raw_path.decode("ascii"),
+        headers=[
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in request.headers.raw
+        ],
+        body=request.content,
+        timeout_ms=milliseconds(timeout.get("read")),
+    )
+
+
+def _answer(library: ModuleType, request: Any, record: Record) -> Any:
+    entry = record.entry
+    if record.is_error:
+        error = getattr(library, ERRORS[entry["error"]])
+        raise error(str(entry.get("message", "")), request=request)
+    body = body_of(entry)
+    return library.Response(
+        status_code=entry["status"],
+        headers=headers_of(entry, body, request.method),
+        stream=library.ByteStream(body),
+        extensions={"http_version": b"HTTP/1.1"},
+    )

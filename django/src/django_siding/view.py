@@ -1,0 +1,77 @@
+"""What is different about a view while it can be suspended.
+
+Django wraps every view in `BaseHandler.make_view_atomic` just before it calls it, with
+ATOMIC_REQUESTS or without. That is the place to do the same for an offered request: middleware is
+too far out, because the view's own answer must be committed before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from django.core.handlers.base import BaseHandler
+from django.db import connections, transaction
+
+from .exchange import Exchange, current_exchange
+from .patching import replace
+from .stream import hold
+
+View = Callable[..., Any]
+
+NO_DATABASE = "django.db.backends.dummy"
+
+
+def install() -> None:
+    replace(BaseHandler, "make_view_atomic", suspendable)
+
+
+def suspendable(original: View) -> View:
+    def make_view_atomic(self: Any, view: View) -> View:
+        exchange = current_exchange()
+        if exchange is None or iscoroutinefunction(view):
+            return original(self, view)
+        exchange.view = view
+        return committing(exchange, atomic(exchange, original(self, holding(exchange, view))))
+
+    return make_view_atomic
+
+
+def holding(exchange: Exchange, view: View) -> View:
+    """Run a streaming answer inside the view, where its calls can suspend it."""
+
+    @wraps(view)
+    def held(*args: Any, **kwargs: Any) -> Any:
+        return hold(view(*args, **kwargs), exchange)
+
+    return held
+
+
+def atomic(exchange: Exchange, view: View) -> View:
+    """A transaction for each database, so that a suspended pass leaves nothing behind."""
+    exempt = getattr(view, "_non_atomic_requests", ())
+    for alias, database in connections.settings.items():
+        if (
+            exchange.settings.is_atomic(alias)
+            and alias not in exempt
+            and not database["ATOMIC_REQUESTS"]
+            and database["ENGINE"] != NO_DATABASE
+        ):
+            view = transaction.atomic(using=alias)(view)
+    return view
+
+
+def committing(exchange: Exchange, view: View) -> View:
+    """Remember that the view's writes stand: rendering must not suspend and repeat them."""
+    if not exchange.settings.atomic:
+        return view
+
+    @wraps(view)
+    def committed(*args: Any, **kwargs: Any) -> Any:
+        response = view(*args, **kwargs)
+        exchange.committed = True
+        return response
+
+    return committed

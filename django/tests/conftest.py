@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from types import ModuleType
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.cache import cache
+from django.urls import re_path
+from provider import Provider
+from proxy import Answer, Proxy
+
+import django_siding.exchange
+
+
+@pytest.fixture(scope="session")
+def provider_server():
+    provider = Provider()
+    yield provider
+    provider.close()
+
+
+@pytest.fixture
+def provider(provider_server):
+    provider_server.reset()
+    return provider_server
+
+
+class Siding:
+    """A client behind the proxy, for one view."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+
+    def get(self, view, target: str = "/", **headers: str) -> Answer:
+        return self.request(view, "GET", target, headers=headers)
+
+    def post(self, view, document=None, target: str = "/") -> Answer:
+        body = b"" if document is None else json.dumps(document).encode()
+        return self.request(view, "POST", target, body, {"Content-Type": "application/json"})
+
+    def request(self, view, method, target="/", body=b"", headers=None) -> Answer:
+        urls = ModuleType("urls")
+        urls.urlpatterns = [re_path("", view)]
+        previous = django_settings.ROOT_URLCONF
+        django_settings.ROOT_URLCONF = urls
+        try:
+            return self.proxy.request(method, target, body, headers)
+        finally:
+            django_settings.ROOT_URLCONF = previous
+
+
+@pytest.fixture
+def siding(provider, settings, transactional_db):
+    settings.ROOT_URLCONF = "project.urls"
+    django_siding.exchange._drifted_sites.clear()
+    cache.clear()
+    return Siding(Proxy(provider.url))
+
+
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch):
+    """SDKs sleep between attempts; here it is only counted."""
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    return slept
