@@ -1,0 +1,1 @@
+"""The views: conversation and stream call models, the others never do."""
