@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from email.utils import formatdate
 
@@ -255,8 +256,6 @@ def test_one_failed_call_leaves_the_others_alone_and_all_run_at_once(llm, script
 
 
 def test_a_hanging_provider_holds_no_worker(llm, scripted, siding):
-    import threading
-
     release = threading.Event()
     provider = scripted(Hang(release, Answer(200, b'"late"')))
     worker = scripted(lambda received: Answer() if received.target == "/fast" else by_pass(

@@ -161,6 +161,7 @@ class ScriptedWorker:
             self.requests.append(received)
             self.in_progress += 1
             self.most_in_progress = max(self.most_in_progress, self.in_progress)
+            link.finishing = once(self._finished)
         try:
             step = self.script(received)
             if step.reads_body:
@@ -171,9 +172,12 @@ class ScriptedWorker:
                 self.changed.notify_all()
             return step.play(received, link)
         finally:
-            with self.changed:
-                self.in_progress -= 1
-                self.changed.notify_all()
+            link.finishing()
+
+    def _finished(self) -> None:
+        with self.changed:
+            self.in_progress -= 1
+            self.changed.notify_all()
 
 
 class EndOfStream(Exception):
@@ -187,6 +191,8 @@ class Link:
         self.stream = stream
         self.stopping = stopping
         self.buffer = b""
+        # To be called before the last byte of an answer is sent: the peer may send its next request after it.
+        self.finishing: Callable[[], None] = lambda: None
 
     def send(self, data: bytes) -> None:
         """Sends bytes as they are."""
@@ -242,6 +248,18 @@ class Link:
             if len(chunk) == 2:
                 return b"".join(received)
             received.append(chunk[:-2])
+
+
+def once(action: Callable[[], None]) -> Callable[[], None]:
+    """Carries the action out at the first call only."""
+    done = threading.Event()
+
+    def carry_out() -> None:
+        if not done.is_set():
+            done.set()
+            action()
+
+    return carry_out
 
 
 def digest_of(*parts: str) -> str:

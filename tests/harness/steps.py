@@ -44,6 +44,7 @@ class Answer(Step):
     def play(self, received: Received, link: Link) -> bool:
         connection = "keep-alive" if self.keep_alive else "close"
         framing = [("Content-Length", str(len(self.body))), ("Connection", connection)]
+        link.finishing()
         link.send(head(self.status, [*self.headers, *framing]) + (b"" if received.method == "HEAD" else self.body))
         return self.keep_alive
 
@@ -150,6 +151,21 @@ class CloseMidBody(Step):
             link.send(head(200, [("Content-Length", str(2 * len(self.body)))]) + self.body)
         if self.hold:
             link.hold(self.hold)
+        return False
+
+
+@dataclass
+class Drip(Step):
+    """Sends a body piece by piece until released: a worker that is busy with its answer."""
+
+    release: threading.Event
+
+    def play(self, received: Received, link: Link) -> bool:
+        link.send(head(200, [("Transfer-Encoding", "chunked")]))
+        while not self.release.wait(0.1) and not link.stopping.is_set():
+            link.send(b"4\r\ndrip\r\n")
+        link.finishing()
+        link.send(b"0\r\n\r\n")
         return False
 
 
