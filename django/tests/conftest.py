@@ -13,6 +13,13 @@ from proxy import Answer, Proxy
 import django_siding.exchange
 
 
+def pytest_collection_modifyitems(items):
+    """Whoever uses the client gets both databases, with real transactions."""
+    for item in items:
+        if "siding" in item.fixturenames:
+            item.add_marker(pytest.mark.django_db(transaction=True, databases=["default", "other"]))
+
+
 @pytest.fixture(scope="session")
 def provider_server():
     provider = Provider()
@@ -51,7 +58,7 @@ class Siding:
 
 
 @pytest.fixture
-def siding(provider, settings, transactional_db):
+def siding(provider, settings):
     settings.ROOT_URLCONF = "project.urls"
     django_siding.exchange._drifted_sites.clear()
     cache.clear()

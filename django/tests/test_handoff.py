@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
-import pytest
 from django.db import transaction
 from django.http import HttpResponse, JsonResponse
 from project.app.models import Note
-
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 
 def ask(provider, prompt: str) -> str:
@@ -230,8 +229,20 @@ def test_credentials_are_passed_on_and_the_connections_headers_are_not(siding, p
 
 def test_the_name_is_file_function_line_and_occurrence(siding, provider):
     def view(request):
-        return HttpResponse(ask(provider, "hello"))
+        return HttpResponse(httpx.post(f"{provider.url}/ask", json={}).text)
 
     [call] = siding.post(view).calls
+    line = view.__code__.co_firstlineno + 1
+    assert call["name"] == f"test_handoff.py:view:{line}#0"
+
+
+def test_the_name_of_a_call_through_a_function_says_how_it_was_reached(siding, provider):
+    def view(request):
+        ask(provider, "one")
+        ask(provider, "two")
+        return HttpResponse()
+
+    names = [call["name"] for call in siding.post(view).calls]
     line = ask.__code__.co_firstlineno + 1
-    assert call["name"] == f"test_handoff.py:ask:{line}#0"
+    assert all(re.fullmatch(rf"test_handoff.py:ask:{line}~[0-9a-f]{{8}}#0", name) for name in names)
+    assert len(set(names)) == 2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, TypeVar
@@ -64,9 +65,10 @@ def gather(*fns: Callable[[], Any]) -> list[Any]:
         return [fn() for fn in fns]
     results: list[Any] = []
     calls: list[Call] = []
-    for fn in fns:
+    for number, fn in enumerate(fns):
         try:
-            results.append(fn())
+            with _lane(exchange, number):
+                results.append(fn())
         except Suspended as suspended:
             calls += _collected(exchange, suspended)
             if len(calls) >= exchange.offer.terms.max_calls:
@@ -78,6 +80,16 @@ def gather(*fns: Callable[[], Any]) -> list[Any]:
     if calls:
         raise exchange.suspend(calls[: exchange.offer.terms.max_calls])
     return results
+
+
+@contextmanager
+def _lane(exchange: Exchange, number: int) -> Iterator[None]:
+    outer = exchange.lane
+    exchange.lane = f"{outer}{number}."
+    try:
+        yield
+    finally:
+        exchange.lane = outer
 
 
 def _collected(exchange: Exchange, suspended: Suspended) -> list[Call]:

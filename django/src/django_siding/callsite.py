@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import zlib
 from types import FrameType
 
 from django.conf import settings as django_settings
 
 MAXIMUM_BYTES = 480  # of the protocol's 512; the occurrence follows
 
-# Frames of these are never the caller, even when nothing outside site-packages is.
+# Frames of these are never the caller, not even of an app that is among the packages itself.
 CLIENTS = frozenset(
     """
     anthropic anyio backoff boto3 botocore django_siding google h11 httpcore httpcore2 httpx httpx2
@@ -30,26 +31,42 @@ _labels: dict[str, str] = {}
 
 
 def callsite(depth: int = 1) -> str:
-    """`file:function:line` of the first frame outside libraries.
+    """`file:function:line` of the first frame outside libraries, and a mark of how it was reached.
 
-    An app that is itself installed among the libraries gets the first frame that is no HTTP client.
+    Most apps have one function through which all their calls go. Without the mark its callers would
+    be one place, and a view that skips a step in a later pass would get another step's answer.
+    """
+    first, *callers = _frames(depth + 1)
+    site = _describe(first)
+    if not callers:
+        return site
+    mark = zlib.crc32("\n".join(map(_describe, callers)).encode())
+    return f"{site}~{mark:08x}"
+
+
+def _frames(depth: int) -> list[FrameType]:
+    """The app's frames, innermost first.
+
+    An app that is itself installed among the libraries has all frames that are no HTTP client's.
     Django's handler ends the search: below it is the server.
     """
-    frame: FrameType | None = sys._getframe(depth)
-    fallback: FrameType | None = None
+    innermost: FrameType = sys._getframe(depth)
+    frame: FrameType | None = innermost
+    app = []
+    installed = []
     while frame is not None:
         filename = frame.f_code.co_filename
         kind = _kinds.get(filename)
         if kind is None:
             kind = _kinds[filename] = _classify(filename)
         if kind is APP:
-            return _describe(frame)
-        if kind is BOUNDARY:
+            app.append(frame)
+        elif kind is LIBRARY:
+            installed.append(frame)
+        elif kind is BOUNDARY:
             break
-        if kind is LIBRARY and fallback is None:
-            fallback = frame
         frame = frame.f_back
-    return _describe(fallback) if fallback else "unknown"
+    return app or installed or [innermost]
 
 
 def _describe(frame: FrameType) -> str:

@@ -55,8 +55,10 @@ class Exchange:
         self.view: Any = None
         self.drift = 0
         self.delivered = 0
+        # Which function of a gather is running, such as "2."; nested, "2.0.".
+        self.lane = ""
         self.values: list[dict[str, Any]] = []
-        self._occurrences: defaultdict[str, int] = defaultdict(int)
+        self._occurrences: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._in_line = 0
 
     @contextmanager
@@ -84,14 +86,20 @@ class Exchange:
     def ask(self, request: OutboundRequest) -> Record | None:
         """The recorded outcome of a call, a suspension to get it, or `None`: make it in line."""
         site = callsite(2)
-        occurrence = self._occurrences[site]
-        self._occurrences[site] += 1
+        occurrence = self._occurrence(site)
         delivery = self.journal.take(site, occurrence, request.digest)
         if delivery is not None:
             return self._deliver(site, delivery)
         if not self._may_suspend(request):
             return None
         raise self.suspend([Call(f"{site}#{occurrence}", request)])
+
+    def _occurrence(self, site: str) -> str:
+        """Counted for each function of a gather: how far one got must not shift the others."""
+        place = (site, self.lane)
+        number = self._occurrences[place]
+        self._occurrences[place] += 1
+        return f"{self.lane}{number}"
 
     def suspend(self, calls: list[Call]) -> Suspended:
         self.suspension = Suspended(self, calls)

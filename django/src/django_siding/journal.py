@@ -28,7 +28,7 @@ class Record:
     """The outcome of one call."""
 
     site: str
-    occurrence: int
+    occurrence: str
     digest: str
     entry: dict[str, Any]
     consumed: bool = False
@@ -74,7 +74,7 @@ class Journal:
         elif kind in ("result", "error"):
             _check(entry)
             site, _, occurrence = _text(entry["name"]).rpartition("#")
-            record = Record(site, int(occurrence), _text(entry["digest"]), entry)
+            record = Record(site, occurrence, _text(entry["digest"]), entry)
             self._sites[site].append(record)
         else:
             raise JournalError(f"unknown kind {kind!r}")
@@ -84,7 +84,7 @@ class Journal:
         values = self._values.get(name)
         return (True, values.popleft()) if values else (False, None)
 
-    def take(self, site: str, occurrence: int, digest: str) -> Delivery | None:
+    def take(self, site: str, occurrence: str, digest: str) -> Delivery | None:
         """The record for a call, if there is one. Another site's is never considered."""
         records = self._sites.get(site)
         if not records:
@@ -117,7 +117,7 @@ def _same_failure(records: list[Record], digest: str) -> Delivery | None:
     return None
 
 
-def _same_place(records: list[Record], occurrence: int) -> Delivery | None:
+def _same_place(records: list[Record], occurrence: str) -> Delivery | None:
     for record in records:
         if not record.consumed and record.occurrence == occurrence:
             record.consumed = True

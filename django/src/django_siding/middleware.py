@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import MiddlewareNotUsed
+from django.core.handlers.exception import response_for_exception
 from django.http import HttpResponse, HttpResponseBadRequest
 
 from . import settings
@@ -41,7 +42,7 @@ class SidingMiddleware:
             return self.get_response(request)
         reception = receive(request, self.settings)
         if reception.offer is not None:
-            response = self._run(request, reception)
+            response = self._answered(request, reception)
         elif "HTTP_SIDING_JOURNAL_LENGTH" in request.environ:
             # Where the body begins is only known from a header that nobody vouches for.
             response = HttpResponseBadRequest("The offer with the journal does not verify.")
@@ -64,6 +65,16 @@ class SidingMiddleware:
         if not self.warned:
             self.warned = True
             logger.warning(message)
+
+    def _answered(self, request: Any, reception: Reception) -> Any:
+        """Failures of Siding's own become Django's 500 here, while the body can still be shown."""
+        try:
+            return self._run(request, reception)
+        except (JournalError, DriftError) as error:
+            return response_for_exception(request, error)
+        except BaseException:
+            reception.close()
+            raise
 
     def _run(self, request: Any, reception: Reception) -> Any:
         exchange = self._exchange(request, reception)
