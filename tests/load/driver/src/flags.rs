@@ -1,0 +1,44 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+/// HTTP load with checked answers.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Flags {
+    /// http://host:port/path
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Sent as `Authorization: Token ...`.
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// A JSON body to POST; `{n}` becomes unique in each request. Without it, requests are GETs.
+    #[arg(long)]
+    pub(crate) body_template: Option<String>,
+    /// The answer must be the simulated LLM's answer to the prompt in the body.
+    #[arg(long, requires = "body_template")]
+    pub(crate) expect_echo: bool,
+    /// Requests in flight in the closed loop.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) concurrency: usize,
+    /// Requests a second at fixed times, whether or not earlier ones were answered, instead of the closed loop.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Stop after this many requests.
+    #[arg(long, required_unless_present = "duration")]
+    pub(crate) requests: Option<u64>,
+    /// Begin no request after this time; those in flight are waited for.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// How long to wait for one answer.
+    #[arg(long, default_value = "2m", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress on stderr.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}

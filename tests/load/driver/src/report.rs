@@ -1,0 +1,137 @@
+//! What happened: counts, errors by kind and latencies.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// How a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Connect,
+    Disconnected,
+    Timeout,
+    Status(u16),
+    WrongAnswer,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("connect"),
+            Self::Disconnected => f.write_str("disconnected"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::WrongAnswer => f.write_str("wrong answer"),
+        }
+    }
+}
+
+/// Collects outcomes while the load runs.
+#[derive(Default)]
+pub(crate) struct Record {
+    latencies: Vec<Duration>,
+    errors: BTreeMap<String, u64>,
+}
+
+/// The result of a run. Latencies are of good answers, in milliseconds.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    /// Requests that were answered as they should be.
+    pub(crate) good: u64,
+    pub(crate) failed: u64,
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// From the first request to the last outcome.
+    pub(crate) seconds: f64,
+    /// Good answers a second.
+    pub(crate) throughput: f64,
+    pub(crate) latency_ms: Option<Latency>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Latency {
+    pub(crate) mean: f64,
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+impl Record {
+    pub(crate) fn add(&mut self, outcome: Result<(), Kind>, latency: Duration) {
+        match outcome {
+            Ok(()) => self.latencies.push(latency),
+            Err(kind) => *self.errors.entry(kind.to_string()).or_default() += 1,
+        }
+    }
+
+    pub(crate) fn good(&self) -> u64 {
+        self.latencies.len() as u64
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    pub(crate) fn summary(&mut self, elapsed: Duration) -> Summary {
+        let seconds = elapsed.as_secs_f64();
+        Summary {
+            good: self.good(),
+            failed: self.failed(),
+            errors: self.errors.clone(),
+            seconds,
+            throughput: if seconds > 0.0 { self.good() as f64 / seconds } else { 0.0 },
+            latency_ms: latency(&mut self.latencies),
+        }
+    }
+}
+
+fn latency(all: &mut [Duration]) -> Option<Latency> {
+    all.sort_unstable();
+    let max = *all.last()?;
+    let ms = |latency: Duration| latency.as_secs_f64() * 1000.0;
+    // The smallest value that at least this share of the answers did not exceed.
+    let at = |share: f64| ms(all[((all.len() as f64 * share).ceil() as usize).clamp(1, all.len()) - 1]);
+    let mean = all.iter().copied().map(ms).sum::<f64>() / all.len() as f64;
+    Some(Latency { mean, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: ms(max) })
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} good, {} failed in {:.1} s: {:.1} a second",
+            self.good, self.failed, self.seconds, self.throughput
+        )?;
+        if let Some(latency) = &self.latency_ms {
+            let Latency { mean, p50, p90, p99, max } = latency;
+            write!(f, "\nlatency in ms: mean {mean:.1}, p50 {p50:.1}, p90 {p90:.1}, p99 {p99:.1}, max {max:.1}")?;
+        }
+        for (kind, count) in &self.errors {
+            write!(f, "\n{count} x {kind}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_good_answers_only() {
+        let mut record = Record::default();
+        (1..=100).for_each(|ms| record.add(Ok(()), Duration::from_millis(ms)));
+        record.add(Err(Kind::Status(503)), Duration::from_secs(9));
+        let summary = record.summary(Duration::from_secs(10));
+        let latency = summary.latency_ms.unwrap();
+        assert_eq!((latency.p50, latency.p90, latency.p99, latency.max), (50.0, 90.0, 99.0, 100.0));
+        assert_eq!((summary.throughput, summary.failed, summary.errors["status 503"]), (10.0, 1, 1));
+    }
+
+    #[test]
+    fn a_run_without_good_answers_has_no_latency() {
+        assert!(Record::default().summary(Duration::ZERO).latency_ms.is_none());
+    }
+}
