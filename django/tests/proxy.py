@@ -107,6 +107,7 @@ class Proxy:
     def checked(self, environ, status, headers, content: bytes) -> dict[str, Any]:
         assert status == 202
         assert headers["Cache-Control"] == "no-store"
+        assert headers["Content-Length"] == str(len(content))
         t = int(headers["Siding-Signature"].split(",")[0].removeprefix("t="))
         assert headers["Siding-Signature"] == self.sign("a2p", environ, content, t)
         document = json.loads(content)

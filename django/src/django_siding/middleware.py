@@ -114,6 +114,7 @@ class SidingMiddleware:
         )
         signature = offer.outgoing().sign(self.settings.keys[0], time.time(), content)
         response = HttpResponse(content, status=202, content_type=MEDIA_TYPE)
+        response["Content-Length"] = str(len(content))
         response["Cache-Control"] = "no-store"
         response["Siding-Signature"] = signature
         return response
