@@ -1,6 +1,6 @@
 //! The request phase: settle the connection, find the route, then run an exchange or let Pingora stream.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use pingora::prelude::Result;
 use pingora::proxy::Session;
 
@@ -67,12 +67,14 @@ enum Ended {
     ClientGone,
 }
 
-/// The offer, if this request can suspend: uploads that are too large to be sent again and upgrades cannot.
+/// The offer, if this request can suspend. Uploads that are too large to be sent again and upgrades cannot, nor
+/// can HEAD, whose answer has no body that could hold a call.
 fn suspendable<'a>(gateway: &'a Gateway, session: &Session, policy: Policy) -> Option<&'a Offer> {
     let offer = gateway.exchanges.offer.as_ref().filter(|_| policy.handoff)?;
     let is_upgrade = session.as_downstream().is_upgrade_req();
     let too_large = body::declared_length(session).is_some_and(|length| length > gateway.config.max_body);
-    (!is_upgrade && !too_large).then_some(offer)
+    let is_head = session.req_header().method == Method::HEAD;
+    (!is_upgrade && !too_large && !is_head).then_some(offer)
 }
 
 async fn exchange_for(
