@@ -26,6 +26,8 @@ ADDED = {
     "X-REQUEST-START",  # when the pass began
     "CONNECTION",  # concerns one connection
     "EXPECT",  # met by the proxy
+    "TE",  # concerns one connection
+    "TRANSFER-ENCODING",  # likewise; a body of unknown length that is buffered is sent on with its length
 }
 BLOCK = b"0123456789abcdef" * 4096
 

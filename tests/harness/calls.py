@@ -11,10 +11,10 @@ from harness.scripted_worker import digest_of
 KEY = "sk-app-credential-that-no-client-may-see"
 
 
-def chat(url: str, prompt: str, **changes: Any) -> dict[str, Any]:
+def chat(base: str, prompt: str, **changes: Any) -> dict[str, Any]:
     """A chat completion; `changes` replace members."""
     body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]})
-    target = f"{url}/v1/chat/completions"
+    target = f"{base}/v1/chat/completions"
     call = {
         "seq": 0,
         "name": "app/views.py:chat:42#0",

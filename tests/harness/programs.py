@@ -142,6 +142,10 @@ class Siding(Program):
             self.until_ready("siding to listen", lambda: all(listens(address) for address in watched))
         return self
 
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        assert "panicked" not in self.log, self.log
+
     def request(
         self, method: str, target: str, headers: raw_http.Headers = (), body: bytes | None = None, timeout: float = 15
     ) -> raw_http.Response:

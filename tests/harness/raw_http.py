@@ -108,8 +108,14 @@ class Connection:
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes."""
-        while len(self.buffer) < size:
-            self._more()
+        pieces, missing = [self.buffer], size - len(self.buffer)
+        while missing > 0:
+            self.buffer = b""
+            pieces.append(self._receive())
+            if not pieces[-1]:
+                raise Incomplete(self.raw + b"".join(pieces))
+            missing -= len(pieces[-1])
+        self.buffer = b"".join(pieces)
         return self._take(size)
 
     def _head(self) -> tuple[int, str, str, list[Header]]:
