@@ -107,13 +107,18 @@ def rss_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def accepts(address: str) -> bool:
-    """Whether `host:port` or `unix:/path` takes a connection."""
-    path = address.removeprefix("unix:")
-    family, target = (socket.AF_INET, _host_port(address)) if path == address else (socket.AF_UNIX, path)
-    with socket.socket(family) as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(target) == 0
+def answers(address: str, path: str) -> bool:
+    """Whether `host:port` or `unix:/path` answers a GET with 200."""
+    socket_path = address.removeprefix("unix:")
+    is_tcp = socket_path == address
+    with socket.socket(socket.AF_INET if is_tcp else socket.AF_UNIX) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(_host_port(address) if is_tcp else socket_path)
+            connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            return b" 200 " in connection.recv(64)
+        except OSError:
+            return False
 
 
 def _host_port(address: str) -> tuple[str, int]:

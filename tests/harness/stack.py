@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.process_group import ProcessGroup, accepts, free_port
+from harness.process_group import ProcessGroup, answers, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = ROOT / "examples" / "chat"
@@ -97,10 +97,10 @@ class Backend(ProcessGroup):
         name: str = "backend",
     ) -> None:
         """
-        `python` is an interpreter with the project's requirements; `pythonpath` is put before its own.
-        `env` holds what the project reads: base URLs, SIDING_SECRET. `threads` count for gthread and granian.
-        `socket` listens on a Unix socket instead of TCP (gunicorn only). The database is a new SQLite file in
-        `directory` unless `database_url` names another.
+        `python` is an interpreter with the project's requirements (gevent also needs gunicorn's own extra,
+        `gunicorn[gevent]`); `pythonpath` is put before its own. `env` holds what the project reads: base URLs,
+        SIDING_SECRET. `threads` count for gthread and granian. `socket` listens on a Unix socket instead of TCP
+        (gunicorn only). The database is a new SQLite file in `directory` unless `database_url` names another.
         """
         super().__init__(name, directory)
         self.kind, self.workers, self.threads, self.python = kind, workers, threads, python
@@ -121,7 +121,7 @@ class Backend(ProcessGroup):
         command, env = self._granian() if self.kind == "granian" else self._gunicorn()
         self.start(command, {**self._env, **env}, cwd=CHAT)
         try:
-            self.wait_until(lambda: accepts(self.address))
+            self.wait_until(self.is_ready)
         except BaseException:
             self.stop()
             raise
@@ -131,6 +131,10 @@ class Backend(ProcessGroup):
     def url(self) -> str:
         """For clients that go there directly; only over TCP."""
         return f"http://{self.address}"
+
+    def is_ready(self) -> bool:
+        """Whether all workers are there and one answers. A server listens before it has any."""
+        return len(self.children()) >= self.workers and answers(self.address, "/api/fast/")
 
     def manage(self, *arguments: str) -> str:
         """Runs manage.py and returns what it printed."""
