@@ -66,7 +66,7 @@ def _empty(environ):
 
 
 def _headers(environ):
-    headers = [("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2"), ("X-Empty", ""), ("X-Odd", "a\tb  c; \"q\"")]
+    headers = [("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2"), ("X-Empty", ""), ("X-Odd", 'a\tb  c; "q"')]
     headers += [("X-Latin", "caf\xe9"), ("Vary", "Accept"), ("Vary", "Cookie"), ("Server", "mine")]
     headers += [("Cache-Control", "private"), ("ETag", 'W/"x"'), ("Via", "1.1 other"), ("Content-Length", "2")]
     return "200 OK", headers, [b"ok"]

@@ -12,9 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness.programs import Siding, SimulatedLLM  # noqa: E402
-from harness.scripted_worker import ScriptedWorker  # noqa: E402
-from harness.steps import Script, Step, always  # noqa: E402
+from harness.programs import Siding, SimulatedLLM
+from harness.scripted_worker import ScriptedWorker
+from harness.steps import Script, Step, always
 
 
 @pytest.fixture

@@ -45,11 +45,13 @@ def test_there_are_never_more_requests_at_the_app_than_workers(llm, scripted, si
     with ThreadPoolExecutor(200) as clients:
         responses = list(clients.map(one, range(200)))
     assert {response.status for response in responses} == {200}
-    assert len(worker.requests) == 250 and worker.most_in_progress == 3
+    assert len(worker.requests) == 250
+    assert worker.most_in_progress == 3
     assert llm.stats()["total"] == 50
     proxy.ended("answered", times=200)
     proxy.until_value(0, "siding_workers_busy")
-    assert proxy.value("siding_workers_limit") == 3 and proxy.value(DEPTH) == 0
+    assert proxy.value("siding_workers_limit") == 3
+    assert proxy.value(DEPTH) == 0
 
 
 def test_threads_multiply_workers(scripted, siding):
@@ -105,7 +107,8 @@ def test_a_bulkhead_bounds_its_route_and_leaves_the_rest_alone(prefix, scripted,
         assert proxy.request("GET", "/other").status == 200
         release.set()
         assert {response.result().status for response in narrow} == {200}
-    assert len(worker.requests) == 4 and worker.most_in_progress == 2
+    assert len(worker.requests) == 4
+    assert worker.most_in_progress == 2
 
 
 @pytest.mark.parametrize("path", ["/plain", "/streamed/x"])
@@ -202,8 +205,7 @@ def test_utilisation_is_the_integral_of_busy_workers(scripted, siding):
     with ThreadPoolExecutor(2) as clients:
         responses = [clients.submit(proxy.request, "GET", f"/{number}") for number in range(2)]
         worker.wait_for(2)
-        until("a quarter second of saturation",
-              lambda: proxy.value("siding_workers_saturated_seconds_total") >= 0.25)
+        until("a quarter second of saturation", lambda: proxy.value("siding_workers_saturated_seconds_total") >= 0.25)
         saturated = proxy.value("siding_workers_saturated_seconds_total")
         assert proxy.value("siding_workers_busy_seconds_total") >= 2 * saturated
         release.set()

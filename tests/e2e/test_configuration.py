@@ -13,7 +13,9 @@ GOOD = {"SIDING_SECRET": SECRET}
 
 def siding(*arguments, environment=None):
     """A command that ends by itself."""
-    return subprocess.run([SIDING, *map(str, arguments)], capture_output=True, text=True, timeout=10, env=environment or {})
+    return subprocess.run(
+        [SIDING, *map(str, arguments)], capture_output=True, text=True, timeout=10, env=environment or {}
+    )
 
 
 @pytest.fixture
@@ -59,12 +61,21 @@ def test_every_fault_is_named_with_its_line_and_nothing_is_bound(command, file):
     address = free_address()
     path = file(FAULTY.format(address=address))
     ended = siding(command, "--config", path, environment={})
-    assert ended.returncode == 64 and ended.stdout == ""
+    assert ended.returncode == 64
+    assert ended.stdout == ""
     lines = ended.stderr.splitlines()
     for line, key in [
-        (2, "server.listen"), (3, "server.admin"), (4, "drian"), (5, "server.keepalive"), (8, "backend.workers"),
-        (9, "backend.timeout"), (10, "backend.queue.capacity"), (13, "handoff.max_calls"),
-        (16, "providers.openai.dialect"), (19, "providers.local.base_url"), (22, "routes[0].methods"),
+        (2, "server.listen"),
+        (3, "server.admin"),
+        (4, "drian"),
+        (5, "server.keepalive"),
+        (8, "backend.workers"),
+        (9, "backend.timeout"),
+        (10, "backend.queue.capacity"),
+        (13, "handoff.max_calls"),
+        (16, "providers.openai.dialect"),
+        (19, "providers.local.base_url"),
+        (22, "routes[0].methods"),
     ]:
         assert any(said.startswith(f"{path}:{line}: ") and key in said for said in lines), (line, key, lines)
     for missing in ("handoff.secret_env", "providers.openai.base_url", "providers.local.dialect", "routes[0].path"):
@@ -76,12 +87,15 @@ def test_every_fault_is_named_with_its_line_and_nothing_is_bound(command, file):
 def test_a_file_that_is_no_toml_is_named_with_its_line(file):
     path = file("[server]\nlisten = [\n")
     ended = siding("check", "--config", path, environment=GOOD)
-    assert ended.returncode == 64 and str(path) in ended.stderr and "panicked" not in ended.stderr
+    assert ended.returncode == 64
+    assert str(path) in ended.stderr
+    assert "panicked" not in ended.stderr
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     ended = siding("run", "--config", tmp_path / "none.toml", environment=GOOD)
-    assert ended.returncode == 64 and "none.toml" in ended.stderr
+    assert ended.returncode == 64
+    assert "none.toml" in ended.stderr
 
 
 @pytest.mark.parametrize("environment", [{}, {"SIDING_SECRET": ""}, {"SIDING_SECRET": "short"}])
@@ -112,33 +126,45 @@ def test_the_reference_is_itself_a_valid_configuration(file):
 
 def test_the_reference_names_a_command_that_exists(file):
     assert "siding check FILE" not in siding("defaults").stdout or (
-        siding("check", file(""), environment=GOOD).returncode == 0)
+        siding("check", file(""), environment=GOOD).returncode == 0
+    )
 
 
 def test_a_good_configuration_is_said_to_be_good(file):
     checked = siding("check", "--config", file(""), environment=GOOD)
-    assert (checked.returncode, checked.stderr) == (0, "") and "valid" in checked.stdout
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "valid" in checked.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_and_version_are_no_errors(arguments):
     ended = siding(*arguments)
-    assert ended.returncode == 0 and ended.stdout and not ended.stderr
+    assert ended.returncode == 0
+    assert ended.stdout
+    assert not ended.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["run", "--bakend", "x"], ["run", "--backend", "nowhere"]])
 def test_a_wrong_command_line_is_refused(arguments):
     ended = siding(*arguments, environment=GOOD)
-    assert ended.returncode == 64 and ended.stderr and "panicked" not in ended.stderr
+    assert ended.returncode == 64
+    assert ended.stderr
+    assert "panicked" not in ended.stderr
 
 
-@pytest.mark.parametrize(("tls", "said"), [
-    ('{ cert = "/none.crt", key = "/none.key" }', "/none.crt"),
-    ('{ cert = "siding.toml", key = "siding.toml" }', "no certificate"),
-    ("{}", "server.tls"),
-])
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [
+        ('{ cert = "/none.crt", key = "/none.key" }', "/none.crt"),
+        ('{ cert = "siding.toml", key = "siding.toml" }', "no certificate"),
+        ("{}", "server.tls"),
+    ],
+)
 def test_certificates_that_cannot_be_used_are_named(tls, said, file):
     path = file(f"[server]\ntls = {tls}\n")
-    ended = subprocess.run([SIDING, "run", "--config", path], capture_output=True, text=True, timeout=10,
-                           env=GOOD, cwd=path.parent)
-    assert ended.returncode == 64 and said in ended.stderr and "panicked" not in ended.stderr
+    ended = subprocess.run(
+        [SIDING, "run", "--config", path], capture_output=True, text=True, timeout=10, env=GOOD, cwd=path.parent
+    )
+    assert ended.returncode == 64
+    assert said in ended.stderr
+    assert "panicked" not in ended.stderr

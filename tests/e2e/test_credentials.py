@@ -31,20 +31,23 @@ def test_the_apps_own_credentials_are_passed_on_where_none_is_configured(llm, sc
     [asked] = llm.asked("x")
     headers = [(name.lower(), value) for name, value in asked["headers"]]
     assert ("authorization", f"Bearer {KEY}") in headers
-    assert "of-the-client" not in str(asked) and "cookie" not in dict(headers)
+    assert "of-the-client" not in str(asked)
+    assert "cookie" not in dict(headers)
     assert not [name for name, _ in headers if name.startswith(("siding", "x-forwarded"))]
 
 
 def test_a_configured_key_replaces_the_apps_credentials(llm, scripted, stack, tmp_path: Path):
     worker = scripted(by_pass(HandOver([chat(llm.url, "x")]), Tell()))
     settings = {"providers": {"openai": {"api_key_env": "THE_KEY"}}}
-    proxy = stack.enter_context(WithEnvironment(
-        tmp_path, worker.address, llm.url, settings, environment={"THE_KEY": "sk-configured"}))
+    proxy = stack.enter_context(
+        WithEnvironment(tmp_path, worker.address, llm.url, settings, environment={"THE_KEY": "sk-configured"})
+    )
     assert entry(proxy.request("POST", "/", body=b"x"))["status"] == 200
     [asked] = llm.asked("x")
     assert [value for name, value in asked["headers"] if name.lower() == "authorization"] == ["Bearer sk-configured"]
     assert KEY not in str(asked)
-    assert "sk-configured" not in proxy.log and "sk-configured" not in str(worker.requests)
+    assert "sk-configured" not in proxy.log
+    assert "sk-configured" not in str(worker.requests)
 
 
 def test_a_call_that_the_provider_does_not_authorise_is_the_apps_to_handle(llm, scripted, siding):
@@ -60,8 +63,9 @@ def test_during_a_rotation_both_secrets_are_accepted_and_the_new_one_signs(
 ):
     worker = scripted(by_pass(HandOver([chat(llm.url, "x")], secret=signed_with), Tell()))
     settings = {"handoff": {"previous_secret_env": "PREVIOUS"}}
-    proxy = stack.enter_context(WithEnvironment(
-        tmp_path, worker.address, llm.url, settings, secret=NEW, environment={"PREVIOUS": OLD}))
+    proxy = stack.enter_context(
+        WithEnvironment(tmp_path, worker.address, llm.url, settings, secret=NEW, environment={"PREVIOUS": OLD})
+    )
     response = proxy.request("POST", "/", body=b"x")
     if accepted:
         assert entry(response)["status"] == 200

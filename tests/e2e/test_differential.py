@@ -30,6 +30,8 @@ def three(tmp_path_factory):
 
 
 BOTH = pytest.mark.parametrize("via", ["buffered", "streamed"])
+TWO = [("X-Two", "1"), ("X-Two", "2")]
+ODD = [("X-Empty", ""), ("X-Odd", 'a\tb  "c"; d=e, f'), ("X-Latin", "\xe9")]
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 REQUESTS = {
     "a page": ("GET", "/", [], None),
@@ -54,8 +56,8 @@ REQUESTS = {
     "a chunked answer": ("GET", "/chunked", [], None),
     "an empty answer": ("GET", "/empty", [], None),
     "duplicate, empty and odd headers": ("GET", "/headers", [], None),
-    "duplicate request headers": ("GET", "/", [("X-Two", "1"), ("X-Two", "2"), ("Cookie", "a=1"), ("Cookie", "b=2")], None),
-    "empty and odd request headers": ("GET", "/", [("X-Empty", ""), ("X-Odd", 'a\tb  "c"; d=e, f'), ("X-Latin", "\xe9")], None),
+    "duplicate request headers": ("GET", "/", [*TWO, ("Cookie", "a=1"), ("Cookie", "b=2")], None),
+    "empty and odd request headers": ("GET", "/", ODD, None),
     "many headers": ("GET", "/", [(f"X-{n}", "v" * 50) for n in range(80)], None),
     "a host with a port": ("GET", "/", [("Host", "other.example:8443")], None),
     "a range": ("GET", "/", [("Range", "bytes=0-3"), ("If-Range", '"x"')], None),
@@ -71,9 +73,26 @@ REQUESTS = {
     "a small answer to an unread upload": ("POST", "/unread", [], b"x" * 1000),
 }
 TARGETS = [
-    "/a%2Fb/%2e%2e/c", "/%E4%BD%A0%E5%A5%BD/%ff", "/a%20b+c", "/%41", "/a//b///c", "/./a/../b", "/;p=1/a;q", "/a%00b",
-    "/?", "/?a=1&a=2&b", "/?q=%20+%2B&x=[]{}|^`\\'", "/?u=%E4%BD&e=%", "/?a=?&b=/", "/" + "p" * 3000,
-    "/?" + "q" * 3000, "/*", "//host/path", "/:80/x", "/a:b@c", "/~!$&'()*+,;=:@-._",
+    "/a%2Fb/%2e%2e/c",
+    "/%E4%BD%A0%E5%A5%BD/%ff",
+    "/a%20b+c",
+    "/%41",
+    "/a//b///c",
+    "/./a/../b",
+    "/;p=1/a;q",
+    "/a%00b",
+    "/?",
+    "/?a=1&a=2&b",
+    "/?q=%20+%2B&x=[]{}|^`\\'",
+    "/?u=%E4%BD&e=%",
+    "/?a=?&b=/",
+    "/" + "p" * 3000,
+    "/?" + "q" * 3000,
+    "/*",
+    "//host/path",
+    "/:80/x",
+    "/a:b@c",
+    "/~!$&'()*+,;=:@-._",
 ]
 
 
@@ -176,7 +195,7 @@ def test_a_client_that_asks_for_the_end_of_its_connection_gets_it(via, three):
 @BOTH
 def test_a_connection_serves_many_requests(via, three):
     with Connection(getattr(three, via).address, 5) as connection:
-        for round_ in range(3):
+        for _ in range(3):
             for method, target, headers, body in REQUESTS.values():
                 if len(body or b"") < MIB and not target.startswith("/large") and target not in ("/unread", "*"):
                     response = connection.request(method, target, headers, body)

@@ -10,7 +10,7 @@ import pytest
 from harness.calls import assert_problem, chat, told
 from harness.programs import Gunicorn, free_address
 from harness.raw_http import Incomplete
-from harness.steps import Answer, Close, CloseMidBody, HandOver, Hang, Raw, Tell, by_pass, in_order
+from harness.steps import CALL_TYPE, Answer, Close, CloseMidBody, HandOver, Hang, Raw, Tell, by_pass, head, in_order
 from harness.waiting import until
 
 BOTH = pytest.mark.parametrize("mode", ["plain", "pass-through"])
@@ -79,7 +79,8 @@ def test_a_post_on_a_used_connection_that_closes_is_not_repeated(mode, scripted,
     proxy = siding(worker, settings=settings(mode, keepalive="60s"))
     assert proxy.request("POST", "/", body=b"1").status == 200
     assert_problem(proxy.request("POST", "/", body=b"2"), 502, "backend-closed")
-    assert [request.content for request in worker.requests] == [b"1", b"2"] and worker.connections == 1
+    assert [request.content for request in worker.requests] == [b"1", b"2"]
+    assert worker.connections == 1
     proxy.ended("backend-closed", mode)
 
 
@@ -110,7 +111,8 @@ def test_an_answer_that_breaks_off_never_looks_complete(mode, chunked, scripted,
     proxy = siding(worker, settings=settings(mode))
     with pytest.raises(Incomplete) as broken:
         proxy.request("POST", "/", body=b"x")
-    assert broken.value.received.startswith(b"HTTP/1.1 200") and b"half" in broken.value.received
+    assert broken.value.received.startswith(b"HTTP/1.1 200")
+    assert b"half" in broken.value.received
     assert not broken.value.received.endswith(b"0\r\n\r\n")
     assert len(worker.requests) == 1
     proxy.ended("interrupted", mode)
@@ -118,11 +120,12 @@ def test_an_answer_that_breaks_off_never_looks_complete(mode, chunked, scripted,
 
 
 def test_a_call_document_that_breaks_off_is_never_made(llm, scripted, siding):
-    head = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/vnd.siding.call+json; v=1\r\nContent-Length: 900\r\n\r\n"
-    worker = scripted(Raw(head + b'{"v": 1, "calls": ['))
+    headers = [("Content-Type", CALL_TYPE), ("Content-Length", "900")]
+    worker = scripted(Raw(head(202, headers) + b'{"v": 1, "calls": ['))
     proxy = siding(worker, llm.url)
     assert_problem(proxy.request("POST", "/", body=b"x"), 502, "backend-closed")
-    assert llm.stats()["total"] == 0 and len(worker.requests) == 1
+    assert llm.stats()["total"] == 0
+    assert len(worker.requests) == 1
     proxy.ended("backend-closed")
 
 
@@ -139,7 +142,8 @@ def test_a_worker_that_dies_in_a_resumed_get_is_repeated_with_its_journal(llm, s
     worker = scripted(in_order(HandOver([chat(llm.url, "x")]), Close(), Tell()))
     proxy = siding(worker, llm.url)
     [entry] = told(proxy.request("GET", "/"))["journal"]
-    assert entry["status"] == 200 and llm.stats("x")["total"] == 1
+    assert entry["status"] == 200
+    assert llm.stats("x")["total"] == 1
     assert [request.number for request in worker.requests] == [0, 1, 1]
     assert worker.requests[1].content == worker.requests[2].content
     proxy.ended("answered", "replay")

@@ -37,7 +37,7 @@ def site(tmp_path_factory):
             "h2 over TLS": httpx.Client(base_url=f"https://{proxy.address}", verify=verify, http2=True),
             "h2c": httpx.Client(base_url=f"http://{server['h2c']}", http1=False, http2=True),
         }
-        yield SimpleNamespace(h2c=server["h2c"], **{"clients": {k: stack.enter_context(c) for k, c in clients.items()}})
+        yield SimpleNamespace(h2c=server["h2c"], clients={k: stack.enter_context(c) for k, c in clients.items()})
 
 
 def ask(client, name):
@@ -56,7 +56,10 @@ def test_an_answer_is_the_same_as_over_http_1_1(name, kind, site):
     assert ask(site.clients[kind], name) == ask(site.clients["h1"], name)
 
 
-@pytest.mark.parametrize(("kind", "version"), [("h1 over TLS", "HTTP/1.1"), ("h2 over TLS", "HTTP/2"), ("h2c", "HTTP/2")])
+VERSIONS = [("h1 over TLS", "HTTP/1.1"), ("h2 over TLS", "HTTP/2"), ("h2c", "HTTP/2")]
+
+
+@pytest.mark.parametrize(("kind", "version"), VERSIONS)
 def test_the_protocol_is_the_one_that_was_asked_for(kind, version, site):
     response = site.clients[kind].get("/echo")
     assert (response.status_code, response.http_version) == (200, version)
@@ -79,8 +82,14 @@ def h2c(stack, tmp_path, llm):
     def start(script):
         worker = stack.enter_context(ScriptedWorker(script))
         server = {"h2c": free_address()}
-        proxy = stack.enter_context(Siding(tmp_path, worker.address, llm.url, {
-            "server": server, "routes": [{"path": "/streamed/**", "handoff": False}]}))
+        proxy = stack.enter_context(
+            Siding(
+                tmp_path,
+                worker.address,
+                llm.url,
+                {"server": server, "routes": [{"path": "/streamed/**", "handoff": False}]},
+            )
+        )
         client = httpx.Client(base_url=f"http://{server['h2c']}", http1=False, http2=True)
         return worker, proxy, stack.enter_context(client)
 
@@ -91,14 +100,16 @@ def test_an_exchange_suspends_and_resumes(llm: SimulatedLLM, h2c):
     worker, proxy, client = h2c(by_pass(HandOver([chat(llm.url, "over h2")]), Tell()))
     response = client.post("/chat", content=b"question")
     assert (response.status_code, response.json()["body"]) == (200, "question")
-    assert response.json()["journal"][0]["status"] == 200 and llm.stats("over h2")["total"] == 1
+    assert response.json()["journal"][0]["status"] == 200
+    assert llm.stats("over h2")["total"] == 1
     assert all(request.offer_verifies() for request in worker.requests)
     proxy.ended("answered", "replay")
 
 
 def test_a_client_that_resets_its_stream_cancels_its_call_and_leaves_the_others_alone(llm: SimulatedLLM, h2c):
-    worker, proxy, client = h2c(lambda r: by_pass(HandOver([chat(llm.url, "[hang]")]), Tell())(r)
-                                if r.target == "/chat" else Answer())
+    worker, proxy, client = h2c(
+        lambda r: by_pass(HandOver([chat(llm.url, "[hang]")]), Tell())(r) if r.target == "/chat" else Answer()
+    )
     with Streams(client.base_url.netloc.decode()) as streams:
         waiting = streams.start("POST", "/chat", b"question")
         llm.until_stats({"in_flight": 1})

@@ -80,7 +80,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_answer_does_not_free_the_work
     with proxy.connect() as second:
         second.start("GET", "/next")
         proxy.until_value(1, "siding_queue_depth", **{"class": "interactive"})
-        assert worker.in_progress == 1 and len(worker.requests) == 1
+        assert worker.in_progress == 1
+        assert len(worker.requests) == 1
         assert proxy.value("siding_workers_busy") == 1
         release.set()
         assert second.response().body == b"next"
@@ -99,7 +100,8 @@ def test_a_call_of_a_client_that_left_meanwhile_is_not_made(llm, scripted, sidin
     proxy.ended("client-gone")
     release.set()
     proxy.until_value(0, "siding_workers_busy")
-    assert llm.stats()["total"] == 0 and len(worker.requests) == 1
+    assert llm.stats()["total"] == 0
+    assert len(worker.requests) == 1
 
 
 @pytest.mark.parametrize("path", ["/buffered", "/streamed/x"])
@@ -132,7 +134,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_never_reaches_a_worker
         proxy.until_value(1, "siding_exchanges_in_flight")
     proxy.ended("client-gone")
     proxy.until_value(0, "siding_exchanges_in_flight")
-    assert worker.requests == [] and proxy.value("siding_buffered_bytes") == 0
+    assert worker.requests == []
+    assert proxy.value("siding_buffered_bytes") == 0
 
 
 def test_a_client_that_leaves_between_two_passes_does_not_resume(llm, scripted, siding):

@@ -33,7 +33,8 @@ def test_it_is_alive_at_once_and_ready_when_the_app_listens(stack, siding, tmp_p
     with ScriptedWorker(always(Answer()), path):
         assert proxy.page("/readyz").status == 200
         assert proxy.request("GET", "/").status == 200
-    assert proxy.page("/readyz").status == 503 and proxy.page("/livez").status == 200
+    assert proxy.page("/readyz").status == 503
+    assert proxy.page("/livez").status == 200
 
 
 def test_a_saturated_pool_is_ready(scripted, siding):
@@ -68,7 +69,8 @@ def test_a_shutdown_finishes_what_waits_for_a_provider(scripted, siding):
         provider.wait_for(1)
         proxy.signal(signal.SIGTERM)
         until("unreadiness", lambda: b"draining" in proxy.page("/readyz").body)
-        assert proxy.page("/readyz").status == 503 and proxy.page("/livez").status == 200
+        assert proxy.page("/readyz").status == 503
+        assert proxy.page("/livez").status == 200
         until("the listener to close", lambda: refuses(proxy.address))
         assert proxy.is_running()
         release.set()
@@ -136,7 +138,8 @@ def test_a_shutdown_cuts_what_does_not_finish_in_time(llm, scripted, siding):
         response = client.response("POST")
         assert 0.4 <= time.monotonic() - began < 2
         assert_problem(response, 503, "draining")
-        assert response.header("retry-after") and response.header("connection") == "close"
+        assert response.header("retry-after")
+        assert response.header("connection") == "close"
         assert client.at_end()
     assert proxy.wait() == 0
     llm.until_stats({"total": 1, "cancelled": 1})
@@ -177,8 +180,10 @@ def test_an_address_that_is_taken_is_said_clearly(listener, scripted, siding, st
     server = {listener: [taken] if listener == "listen" else taken}
     proxy = stack.enter_context(Siding(tmp_path, free_address(), None, {"server": server}, wait=False))
     assert proxy.wait() == 1
-    assert f"cannot listen on {taken}" in proxy.log and "in use" in proxy.log
-    assert "panicked" not in proxy.log and len(proxy.log.splitlines()) == 1
+    assert f"cannot listen on {taken}" in proxy.log
+    assert "in use" in proxy.log
+    assert "panicked" not in proxy.log
+    assert len(proxy.log.splitlines()) == 1
 
 
 def test_it_listens_on_a_unix_socket_and_replaces_one_that_was_left_behind(scripted, siding, tmp_path):
@@ -188,7 +193,8 @@ def test_it_listens_on_a_unix_socket_and_replaces_one_that_was_left_behind(scrip
         proxy = siding(worker, settings={"server": {"listen": [address]}})
         assert proxy.address == address
         response = proxy.request("POST", "/", body=b"over a socket")
-        assert response.status == 200 and b"over a socket" in response.body
+        assert response.status == 200
+        assert b"over a socket" in response.body
         assert worker.requests[-1].header("x-forwarded-for") is None
         proxy.signal(signal.SIGKILL)
         proxy.wait()

@@ -28,7 +28,8 @@ def ask(siding, scripted, url, calls, settings=None):
     proxy = siding(worker, url, settings or once())
     response = proxy.request("POST", "/chat", body=b"question")
     assert [request.number for request in worker.requests] == [0, 1]
-    assert worker.requests[1].body == b"question" and worker.requests[1].offer_verifies()
+    assert worker.requests[1].body == b"question"
+    assert worker.requests[1].offer_verifies()
     proxy.ended("answered", "replay")
     return proxy, response
 
@@ -36,7 +37,8 @@ def ask(siding, scripted, url, calls, settings=None):
 def counted(proxy, result):
     """Exactly one call ended, and so."""
     proxy.until_value(1, "siding_calls_total", result=result)
-    assert proxy.value("siding_calls_total") == 1 and proxy.value("siding_calls_in_flight") == 0
+    assert proxy.value("siding_calls_total") == 1
+    assert proxy.value("siding_calls_in_flight") == 0
 
 
 def test_an_answer_becomes_a_result_with_body_and_headers(llm, scripted, siding):
@@ -47,7 +49,8 @@ def test_an_answer_becomes_a_result_with_body_and_headers(llm, scripted, siding)
     assert (result["name"], result["digest"]) == (call["name"], call["digest"])
     assert "Echo" in json.loads(body_of(result))["choices"][0]["message"]["content"]
     names = [name for name, _ in result["headers"]]
-    assert "x-request-id" in names and not {"connection", "transfer-encoding", "content-length"} & set(names)
+    assert "x-request-id" in names
+    assert not {"connection", "transfer-encoding", "content-length"} & set(names)
     assert dict(llm.asked()[0]["headers"])["authorization"] == dict(call["headers"])["authorization"]
     counted(proxy, "ok")
 
@@ -72,7 +75,8 @@ def test_an_error_that_may_pass_is_retried_and_then_becomes_a_result(status, wor
     assert (result["kind"], result["status"]) == ("result", status)
     assert ["x-should-retry", "false"] in result["headers"]
     assert llm.stats(prompt)["total"] == 3
-    assert proxy.value("siding_call_retries_total") == 2 and proxy.value("siding_call_attempts_total") == 3
+    assert proxy.value("siding_call_retries_total") == 2
+    assert proxy.value("siding_call_attempts_total") == 3
     counted(proxy, word)
 
 
@@ -131,7 +135,8 @@ def failure(siding, scripted, url, word, prompt="x", settings=None):
     proxy, response = ask(siding, scripted, url, [chat(url, prompt)], settings)
     result = entry(response)
     assert (result["kind"], result["error"]) == ("error", word), result
-    assert result["message"] and "127.0.0.1" in result["message"]
+    assert result["message"]
+    assert "127.0.0.1" in result["message"]
     counted(proxy, word)
     return proxy
 
@@ -149,7 +154,7 @@ def test_a_connection_that_takes_too_long_is_an_error(stack, scripted, siding):
     for waiting in queue:  # nobody accepts, so the kernel's queue fills and then drops connection requests
         waiting.setblocking(False)
         waiting.connect_ex(full.getsockname())
-    failure(siding, scripted, "http://127.0.0.1:%d" % full.getsockname()[1], "connect_timeout")
+    failure(siding, scripted, f"http://127.0.0.1:{full.getsockname()[1]}", "connect_timeout")
 
 
 def test_a_provider_that_never_answers_is_an_error(llm, scripted, siding):
@@ -161,7 +166,8 @@ def test_the_app_may_ask_for_less_patience_than_the_provider_gets(llm, scripted,
     patient = {"connect": "3s", "first_byte": "60s", "idle": "60s", "total": "60s"}
     call = chat(llm.url, "[hang]", timeout_ms=250)
     proxy, response = ask(siding, scripted, llm.url, [call], once(timeout=patient))
-    assert entry(response)["error"] == "first_byte_timeout" and 250 <= entry(response)["elapsed_ms"] < 3000
+    assert entry(response)["error"] == "first_byte_timeout"
+    assert 250 <= entry(response)["elapsed_ms"] < 3000
     counted(proxy, "first_byte_timeout")
 
 
@@ -211,7 +217,8 @@ def test_a_malformed_head_is_an_error(bytes_, scripted, siding):
 
 def test_a_body_that_is_not_what_the_api_promises_is_the_apps_business(llm, scripted, siding):
     proxy, response = ask(siding, scripted, llm.url, [chat(llm.url, "[garbage]")])
-    assert entry(response)["status"] == 200 and "<html>" in entry(response)["body"]
+    assert entry(response)["status"] == 200
+    assert "<html>" in entry(response)["body"]
     counted(proxy, "ok")
 
 
@@ -230,7 +237,8 @@ def test_results_that_together_exceed_the_journal_end_the_exchange(scripted, sid
     worker = scripted(by_pass(HandOver(calls), Tell()))
     proxy = siding(worker, provider.url, {"handoff": {"max_journal": "8KiB", "max_result": "4KiB"}})
     assert proxy.request("POST", "/chat", body=b"q").status == 502
-    assert len(worker.requests) == 1 and len(provider.requests) == 3
+    assert len(worker.requests) == 1
+    assert len(provider.requests) == 3
     assert proxy.value("siding_handoff_refused_total", reason="handoff-limit") == 1
     proxy.ended("handoff-limit", "replay")
 
@@ -248,7 +256,7 @@ def test_bytes_that_are_no_text_travel_both_ways(scripted, siding):
 def test_one_failed_call_leaves_the_others_alone_and_all_run_at_once(llm, scripted, siding):
     prompts = ["[hang]", "[status=400]", "fine"]
     calls = [chat(llm.url, prompt, seq=number) for number, prompt in enumerate(prompts)]
-    proxy, response = ask(siding, scripted, llm.url, calls)
+    _, response = ask(siding, scripted, llm.url, calls)
     journal = told(response)["journal"]
     assert [result.get("error") or result["status"] for result in journal] == ["first_byte_timeout", 400, 200]
     assert [result["digest"] for result in journal] == [call["digest"] for call in calls]
@@ -258,8 +266,11 @@ def test_one_failed_call_leaves_the_others_alone_and_all_run_at_once(llm, script
 def test_a_hanging_provider_holds_no_worker(llm, scripted, siding):
     release = threading.Event()
     provider = scripted(Hang(release, Answer(200, b'"late"')))
-    worker = scripted(lambda received: Answer() if received.target == "/fast" else by_pass(
-        HandOver([chat(provider.url, "x")]), Tell())(received))
+    worker = scripted(
+        lambda received: (
+            Answer() if received.target == "/fast" else by_pass(HandOver([chat(provider.url, "x")]), Tell())(received)
+        )
+    )
     proxy = siding(worker, provider.url, {"backend": {"workers": 1}})
     with proxy.connect() as client:
         client.start("POST", "/chat", body=b"question")

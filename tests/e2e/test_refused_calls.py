@@ -44,8 +44,11 @@ def spoiled(url):
         "too many calls": ("handoff-limit", HandOver([call] * 3), small),
         "too large a body": ("handoff-limit", HandOver([chat(url, "x" * 2000)]), small),
         "too long a name": ("handoff-limit", HandOver([{**call, "name": "n" * 513}]), {}),
-        "too large a document": ("handoff-limit", HandOver([], document=b" " * 100_000), {
-            "handoff": {"max_call_bytes": "1KiB", "max_calls": 2, "max_journal": "4KiB", "max_result": "4KiB"}}),
+        "too large a document": (
+            "handoff-limit",
+            HandOver([], document=b" " * 100_000),
+            {"handoff": {"max_call_bytes": "1KiB", "max_calls": 2, "max_journal": "4KiB", "max_result": "4KiB"}},
+        ),
         "too large a journal": ("handoff-limit", HandOver([call], journal=[value]), journal),
     }
 
@@ -120,7 +123,8 @@ def test_what_a_client_says_in_sidings_name_never_reaches_the_worker(path, scrip
     [received] = worker.requests
     assert b"forged" not in received.head.lower()
     assert b"_" not in b"".join(line.split(b":")[0] for line in received.head.split(b"\r\n")[1:])
-    assert received.header("x-mine") == "kept" and received.header("x-private") is None
+    assert received.header("x-mine") == "kept"
+    assert received.header("x-private") is None
     assert received.offer_verifies() == (path == "/buffered")
 
 

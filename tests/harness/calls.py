@@ -46,7 +46,9 @@ def assert_problem(response: Response, status: int, word: str) -> dict[str, Any]
     assert response.header("cache-control") == "no-store"
     problem = json.loads(response.body)
     assert problem["type"] == f"urn:siding:problem:{word}", problem
-    assert problem["status"] == status and problem["title"] and problem["detail"]
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
     assert set(problem) <= {"type", "title", "status", "detail", "exchange"}
     assert_nothing_leaked(response)
     return problem

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import h2.connection
 import h2.errors
 import h2.events
-
 from harness import raw_http
 
 

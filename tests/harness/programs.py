@@ -48,7 +48,10 @@ class Program:
         with self.log_path.open("wb") as log:
             inherited = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, cwd=self.directory,
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
                 env={**inherited, **(environment or {})},
             )
 

@@ -5,6 +5,7 @@ asked. Nothing in it waits for time to pass: requests are waited for by number, 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -87,7 +88,7 @@ class ScriptedWorker:
         self._open: set[socket.socket] = set()
         self._path = path
         self._listener = _listener(path, backlog)
-        self.address = f"unix:{path}" if path else "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.address = f"unix:{path}" if path else f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
     def url(self) -> str:
@@ -275,7 +276,5 @@ def _listener(path: str | None, backlog: int) -> socket.socket:
 
 
 def _shut(stream: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         stream.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
