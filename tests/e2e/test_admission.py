@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.calls import assert_problem, chat, entry
-from harness.steps import Answer, HandOver, Hang, Tell, by_pass
+from harness.steps import Answer, HandOver, Hang, Tell, Work, by_pass, by_path
 from harness.waiting import until
 
 DEPTH = "siding_queue_depth"
@@ -148,6 +149,27 @@ def test_a_newcomer_that_finds_no_worker_in_time_is_refused(path, scripted, sidi
     assert proxy.value("siding_queue_rejected_total", reason="timeout") == 1
     proxy.ended("queue-timeout")
     assert proxy.value(DEPTH) == 0
+
+
+def test_a_newcomer_whose_wait_would_be_too_long_is_refused_at_once(scripted, siding):
+    release = threading.Event()
+    worker = scripted(by_path(work=Work(0.02), block=Hang(release), late=Answer()))
+    proxy = siding(worker, settings={"backend": {"workers": 1, "queue": {"timeout": "200ms"}}})
+    for _ in range(60):  # what a pass takes is known after some
+        assert proxy.request("GET", "/work").status == 200
+    with ThreadPoolExecutor(41) as clients:
+        blocked = clients.submit(proxy.request, "GET", "/block")
+        worker.wait_for(61)
+        late = [clients.submit(proxy.request, "GET", "/late") for _ in range(40)]
+        refused = [json.loads(response.result().body)["type"].rpartition(":")[2] for response in late]
+        release.set()
+        assert blocked.result().status == 200
+    assert set(refused) == {"queue-hopeless", "queue-timeout"}
+    hopeless = refused.count("queue-hopeless")
+    assert hopeless >= 25, "ten waits of 20 ms fill the 200 ms"
+    assert proxy.value("siding_queue_rejected_total", reason="hopeless") == hopeless
+    assert len(worker.requests) == 61
+    proxy.ended("queue-hopeless", times=hopeless)
 
 
 def test_a_refused_client_may_use_its_connection_again(scripted, siding):

@@ -114,6 +114,18 @@ class Hang(Step):
 
 
 @dataclass
+class Work(Step):
+    """Takes its time, as a view does."""
+
+    seconds: float
+    then: Step = field(default_factory=Answer)
+
+    def play(self, received: Received, link: Link) -> bool:
+        link.stopping.wait(self.seconds)
+        return self.then.play(received, link)
+
+
+@dataclass
 class Close(Step):
     """Ends the connection without an answer, as a killed worker does."""
 
