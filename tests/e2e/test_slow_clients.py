@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from harness.raw_http import Incomplete
-from harness.steps import Answer, Tell
+from harness.steps import Answer, Raw, Tell
 
 BOTH = pytest.mark.parametrize("via", ["buffered", "streamed"])
 
@@ -28,9 +28,14 @@ def test_a_worker_is_free_before_its_client_has_read_the_answer(scripted, siding
     proxy.ended("answered", "plain")
 
 
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"4000\r\n" + b"x" * 16384 + b"\r\n") * 4096
+LARGE = {"by length": Answer(200, b"x" * (64 << 20)), "in chunks": Raw(CHUNKS + b"0\r\n\r\n")}
+
+
 @BOTH
-def test_a_client_that_takes_nothing_is_given_up(via, scripted, siding):
-    worker = scripted(Answer(200, b"x" * (64 << 20)))
+@pytest.mark.parametrize("framing", LARGE)
+def test_a_client_that_takes_nothing_is_given_up(framing, via, scripted, siding):
+    worker = scripted(LARGE[framing])
     more = {"server": {"write_timeout": "500ms"}, "backend": {"workers": 1, "response_buffer": "64KiB"}}
     proxy = siding(worker, settings=settings(via, **more))
     with proxy.connect(5) as slow:
