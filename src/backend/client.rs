@@ -64,6 +64,7 @@ impl Backend {
             .pool_idle_timeout(config.keepalive)
             .pool_max_idle_per_host(idle)
             .http1_title_case_headers(true)
+            .set_host(false) // the client's own, or none
             .build(connector);
         Self {
             client,

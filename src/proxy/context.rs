@@ -24,7 +24,7 @@ pub(super) enum Stage {
     /// Its head was read.
     Received,
     /// It is streamed through and holds a worker since.
-    Streaming { permit: Option<Permit>, since: Instant, connect_tries: u32 },
+    Streaming { permit: Option<Permit>, since: Instant, tries: u32 },
     /// It ended, and the client was told.
     Ended(Outcome),
 }

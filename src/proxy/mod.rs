@@ -98,11 +98,11 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         upstream: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        pass_through::response(self, upstream, context)
+        pass_through::response(self, session, upstream, context)
     }
 
     fn error_while_proxy(
@@ -110,10 +110,10 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        _: &mut Context,
+        context: &mut Context,
         _: bool,
     ) -> Box<Error> {
-        pass_through::interrupted(session, error)
+        pass_through::interrupted(session, context, error)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::ErrorSource;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
@@ -19,8 +19,8 @@ use crate::time::Instant;
 
 /// Marks an answer that must not reach the client, so that `failed` tells it why.
 const UNEXPECTED_CALL: ErrorType = ErrorType::Custom("UnexpectedCall");
-/// Tries to connect to the app: nothing ran, so one more does no harm.
-const CONNECT_TRIES: u32 = 2;
+/// Tries to send a request that the app has not acted on: one more does no harm.
+const TRIES: u32 = 2;
 
 /// Why a streamed request got no worker.
 pub(super) enum NotAdmitted {
@@ -49,7 +49,7 @@ pub(super) async fn admit(
         () = gateway.drain.is_cut() => Err(NotAdmitted::Refused(Reason::Draining.into())),
     };
     context.account.queued += asked.elapsed();
-    context.stage = Stage::Streaming { permit: Some(permit?), since: Instant::now(), connect_tries: 0 };
+    context.stage = Stage::Streaming { permit: Some(permit?), since: Instant::now(), tries: 0 };
     context.account.passes = 1;
     // From here on a worker is busy, and goes on when its client leaves: only the backend leg's end frees it.
     session.as_downstream_mut().set_abort_on_close(false);
@@ -91,7 +91,12 @@ pub(super) fn request(session: &Session, upstream: &mut RequestHeader) -> Result
 }
 
 /// Looks at the head of the app's answer before the client does.
-pub(super) fn response(gateway: &Gateway, answer: &mut ResponseHeader, context: &mut Context) -> Result<()> {
+pub(super) fn response(
+    gateway: &Gateway,
+    session: &mut Session,
+    answer: &mut ResponseHeader,
+    context: &mut Context,
+) -> Result<()> {
     if let (StatusCode::SWITCHING_PROTOCOLS, Stage::Streaming { permit, .. }) = (answer.status, &mut context.stage) {
         *permit = None; // the connection is the client's own now, not a request of the pool
     }
@@ -103,27 +108,45 @@ pub(super) fn response(gateway: &Gateway, answer: &mut ResponseHeader, context: 
     for name in internal {
         answer.remove_header(&name);
     }
+    super::request::close_if_draining(gateway, session);
+    if session.req_header().version <= Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
+        // A client that knows no chunks reads to the end of the connection.
+        answer.remove_header(&header::TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
     Ok(())
 }
 
-/// The app may have acted on the request, so only a safe method is tried again (and only before an answer).
-pub(super) fn interrupted(session: &mut Session, mut error: Box<Error>) -> Box<Error> {
-    let again = error.retry() && session.req_header().method.is_safe() && session.response_written().is_none();
+/// The app may have acted on the request, so only a safe method is tried again, and only before an answer.
+pub(super) fn interrupted(session: &mut Session, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    let can_be_sent_again = session.req_header().method.is_safe() && !session.as_ref().retry_buffer_truncated();
+    let again = can_be_sent_again && session.response_written().is_none() && try_again(context);
     error.set_retry(again);
     error
 }
 
 /// Nothing ran.
 pub(super) fn unreachable(context: &mut Context, mut error: Box<Error>) -> Box<Error> {
-    if let Stage::Streaming { connect_tries, .. } = &mut context.stage {
-        *connect_tries += 1;
-        error.set_retry(*connect_tries < CONNECT_TRIES);
-    }
+    error.set_retry(try_again(context));
     error
+}
+
+fn try_again(context: &mut Context) -> bool {
+    match &mut context.stage {
+        Stage::Streaming { tries, .. } => {
+            *tries += 1;
+            *tries < TRIES
+        }
+        Stage::Received | Stage::Ended(_) => false,
+    }
 }
 
 /// Tells the client why there is no answer, if it can still be told.
 pub(super) async fn failed(session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    let closed = FailToProxy { error_code: 0, can_reuse_downstream: false };
+    if matches!(context.stage, Stage::Ended(_)) {
+        return closed;
+    }
     let outcome = match (session.response_written().is_some(), error.esource()) {
         (_, ErrorSource::Downstream) => Outcome::ClientGone,
         (true, _) => Outcome::Interrupted,
@@ -136,7 +159,7 @@ pub(super) async fn failed(session: &mut Session, error: &Error, context: &mut C
         // A client that has left meanwhile needs no answer.
         let _ = respond::problem(session, reason.into(), &context.id).await;
     }
-    FailToProxy { error_code: 0, can_reuse_downstream: false }
+    closed
 }
 
 fn reason(error: &Error) -> Reason {
