@@ -29,7 +29,7 @@ def main() -> int:
     apps = {cell.label: app(directory, cell) for cell in chosen}
     say(f"end to end, the chat project on {', '.join(f'{cell.interpreter.name} with {cell.django}' for cell in chosen)}")
     told = {"CHAT_PYTHONS": os.pathsep.join(f"{label}={python}" for label, python in apps.items())}
-    command = [str(runner), "-m", "pytest", "-p", "no:cacheprovider", str(TESTS / "e2e"), *arguments]
+    command = [str(runner), "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=TESTS / "e2e", env={**os.environ, **told}).returncode
 
 
