@@ -7,7 +7,7 @@
 //! ```text
 //! client -> listener -> proxy::request: hygiene, route
 //!    cannot suspend -> admission -> Pingora streams it          (proxy::pass_through)
-//!    can suspend    -> read whole -> exchange::run:
+//!    can suspend    -> read whole (proxy::buffered) -> exchange::run:
 //!        admission -> backend pass -> plain answer              -> proxy::deliver
 //!                                  -> call: the worker is free, provider calls are made,
 //!                                     their results are journalled, and the request is sent again

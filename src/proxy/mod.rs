@@ -3,6 +3,8 @@
 //! protocol.
 
 mod body;
+mod buffered;
+mod connection;
 mod context;
 mod deliver;
 mod finish;
@@ -75,7 +77,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
-        request::settle_connection(self, session);
+        connection::settle(self, session);
         Ok(())
     }
 

@@ -108,7 +108,7 @@ pub(super) fn response(
     for name in internal {
         answer.remove_header(&name);
     }
-    super::request::close_if_draining(gateway, session);
+    super::connection::close_if_draining(gateway, session);
     if session.req_header().version <= Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
         // A client that knows no chunks reads to the end of the connection.
         answer.remove_header(&header::TRANSFER_ENCODING);

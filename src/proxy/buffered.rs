@@ -1,0 +1,115 @@
+//! Requests in which the app may suspend: read whole, run as an exchange, delivered as the answer comes.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use http::{HeaderMap, Method};
+use pingora::prelude::{Error, ErrorType, Result};
+use pingora::proxy::Session;
+
+use super::body::Unread;
+use super::context::{Context, Stage};
+use super::{Gateway, body, connection, deliver, hygiene, request};
+use crate::backend::Answer;
+use crate::exchange::{Refused, Request};
+use crate::handoff::{self, Offer};
+use crate::route::Policy;
+use crate::telemetry::outcome::Mode;
+use crate::telemetry::{Outcome, Reason};
+use crate::time::Instant;
+
+/// The offer, if this request can suspend. Uploads that are too large to be sent again and upgrades cannot, nor
+/// can HEAD, whose answer has no body that could hold a call.
+pub(super) fn suspendable<'a>(gateway: &'a Gateway, session: &Session, policy: Policy) -> Option<&'a Offer> {
+    let offer = gateway.exchanges.offer.as_ref().filter(|_| policy.handoff)?;
+    let is_upgrade = session.as_downstream().is_upgrade_req();
+    let too_large = body::declared_length(session).is_some_and(|length| length > gateway.config.max_body);
+    let is_head = session.req_header().method == Method::HEAD;
+    (!is_upgrade && !too_large && !is_head).then_some(offer)
+}
+
+/// Runs the exchange and answers the client; `true` says that this was done.
+pub(super) async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    policy: Policy,
+    offer: &Offer,
+    exchange: &handoff::Exchange,
+) -> Result<bool> {
+    context.account.mode = Mode::Plain;
+    let request = match read(gateway, session, policy).await {
+        Ok(request) => request,
+        Err(Unread::Refused(reason)) => return request::refuse(gateway, session, context, reason.into()).await,
+        Err(Unread::ClientGone) => return Ok(request::gone(session, context)),
+    };
+    context.account.client += context.began.elapsed();
+    let running = Box::pin(contained(gateway.exchanges.run(offer, exchange, request, &mut context.account)));
+    let ended = tokio::select! {
+        biased;
+        ended = running => ended,
+        _gone = session.as_downstream_mut().read_body_or_idle(true) => return Ok(request::gone(session, context)),
+    };
+    match ended {
+        Ok(answer) => answered(gateway, session, context, answer).await,
+        Err(refused) => request::refuse(gateway, session, context, refused).await,
+    }
+}
+
+async fn answered(gateway: &Gateway, session: &mut Session, context: &mut Context, answer: Answer) -> Result<bool> {
+    let began = Instant::now();
+    connection::close_if_draining(gateway, session);
+    let outcome = deliver::run(session, answer).await;
+    context.account.client += began.elapsed();
+    context.stage = Stage::Ended(outcome);
+    match outcome {
+        Outcome::Answered => Ok(true),
+        // Only an error keeps Pingora from ending the body as if it were complete.
+        Outcome::Interrupted | Outcome::ClientGone | Outcome::Refused(_) => {
+            Err(Error::explain(ErrorType::ConnectionClosed, "the answer broke off"))
+        }
+    }
+}
+
+async fn read(gateway: &Gateway, session: &mut Session, policy: Policy) -> Result<Request, Unread> {
+    let mut lease = gateway.exchanges.buffers.lease();
+    let deadline = Instant::now() + gateway.config.body_timeout;
+    let body = body::read(session, gateway.config.max_body, deadline, &mut lease).await?;
+    let head = session.req_header();
+    let mut headers: HeaderMap = head.headers.clone();
+    let client = hygiene::client_address(session);
+    hygiene::request(&headers, &head.uri, client.as_deref(), hygiene::is_tls(session)).apply(&mut headers);
+    for name in hygiene::connection_headers(&headers) {
+        headers.remove(name);
+    }
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let method = head.method.clone();
+    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })
+}
+
+/// A panic in one exchange is an error of that exchange alone.
+async fn contained<T>(exchange: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
+    AssertUnwindSafe(exchange).catch_unwind().await.unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_message(&*panic), "a fault of siding itself ended an exchange; please report it");
+        Err(Reason::Internal.into())
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_of_that_exchange_alone() {
+        let ended = contained::<()>(async { panic!("on purpose") }).await;
+        assert_eq!(ended, Err(Reason::Internal.into()));
+        assert_eq!(contained(async { Ok(1) }).await, Ok(1));
+    }
+}

@@ -1,0 +1,43 @@
+//! A client's connection: how long it is kept and how long one operation on it may take.
+
+use http::{Version, header};
+use pingora::proxy::Session;
+
+use super::Gateway;
+use crate::time::Duration;
+
+/// The longest silence while a request is read, per read; the body has a deadline besides.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the rest of a body that the app did not read is read and dropped, so that the client sees the answer
+/// rather than a reset.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Per-request settings without which connections would live for ever or a pipelining client would break a
+/// healthy wait.
+pub(super) fn settle(gateway: &Gateway, session: &mut Session) {
+    let config = &gateway.config;
+    let keepalive = (!gateway.drain.is_draining() && may_keep_alive(session)).then_some(config.keepalive.as_secs());
+    session.set_keepalive(keepalive.filter(|&seconds| seconds > 0));
+    session.set_read_timeout(Some(READ_TIMEOUT));
+    session.set_write_timeout(Some(config.write_timeout));
+    let downstream = session.as_downstream_mut();
+    downstream.set_pipelining_enabled(true);
+    // Or a `100 Continue` would close the connection after its answer, like any answer before the body was read.
+    downstream.set_close_on_response_before_downstream_finish(false);
+    downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+}
+
+/// A shutdown may have begun since the connection was settled.
+pub(super) fn close_if_draining(gateway: &Gateway, session: &mut Session) {
+    if gateway.drain.is_draining() {
+        session.set_keepalive(None);
+    }
+}
+
+/// Clients before HTTP/1.1 must ask for it (RFC 9112, section 9.3); `Connection: close` is Pingora's business.
+fn may_keep_alive(session: &Session) -> bool {
+    let request = session.req_header();
+    let asked = request.headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    request.version > Version::HTTP_10
+        || asked.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("keep-alive"))
+}
