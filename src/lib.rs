@@ -29,7 +29,7 @@
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
 //! | [`cache`] | results kept for later |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
-//! | [`drain`], [`secret`], [`time`] | small tools with one contract each |
+//! | [`drain`], [`hop_by_hop`], [`secret`], [`time`] | small tools with one contract each |
 //!
 //! # Vocabulary
 //!
@@ -57,6 +57,7 @@ pub mod config;
 pub mod drain;
 pub mod exchange;
 pub mod handoff;
+pub mod hop_by_hop;
 pub mod provider;
 pub mod proxy;
 pub mod route;

@@ -5,12 +5,14 @@ mod defaults;
 mod fault;
 mod file;
 mod read;
+mod source;
 mod units;
 mod validate;
 
 pub use fault::{Fault, Faults};
 pub use file::File;
-pub use read::{Source, load};
+pub use read::load;
+pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;

@@ -1,7 +1,6 @@
 //! From text to [`Config`], collecting every fault: what cannot be read is noted, struck out and passed over, so
 //! that the next fault is found too.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -10,25 +9,8 @@ use toml::de::{DeTable, DeValue, Deserializer, Error};
 
 use super::fault::{Fault, Faults};
 use super::file::File;
+use super::source::{Lines, Source};
 use super::{Config, validate};
-
-/// Where a configuration comes from, with everything that reading it needs.
-#[derive(Clone, Debug)]
-pub struct Source<'a> {
-    /// The file's path, or the words for it in messages.
-    pub origin: &'a str,
-    /// Its text.
-    pub text: &'a str,
-    /// `--backend`, which overrides `backend.address`.
-    pub backend: Option<&'a str>,
-    /// `--no-handoff`, which overrides `handoff.enabled`.
-    pub no_handoff: bool,
-    /// Environment variables, by name.
-    pub environment: &'a BTreeMap<String, String>,
-}
-
-/// Where keys are in the text: key path to line.
-pub(super) type Lines = BTreeMap<String, usize>;
 
 /// Reads and checks a configuration.
 ///

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::fault::Fault;
 use super::file::{self, File};
-use super::read::{Lines, Source};
+use super::source::{Lines, Source};
 use super::units::Parsed;
 use super::{Config, Log, Server};
 use crate::backend::Address;

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Error;
 
-use super::client::HttpClient;
+use super::connector::HttpClient;
 use super::{Failure, Request, Response, Timeouts};
 use crate::time::{Duration, Instant, timeout};
 

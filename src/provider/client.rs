@@ -1,31 +1,16 @@
 //! Calls to providers, from the URL to a complete response: resolve, prepare, try, try again.
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper_rustls::HttpsConnector;
-use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use url::Url;
 
 use super::attempt::{self, Attempt};
+use super::connector::{self, BadTrust, HttpClient};
 use super::dialect::KEY_PARAMETER;
 use super::metrics::Metrics;
 use super::retry::{self, Budget};
 use super::{Config, Failure, Request, Response, directory, headers};
 use crate::telemetry::Registry;
-use crate::time::{Duration, Instant, sleep, timeout};
-
-/// How long an idle connection to a provider is kept.
-const KEEP_IDLE: Duration = Duration::from_secs(90);
-/// Bytes read at once from a provider. Each waiting call holds one such buffer.
-const READ_BUFFER: usize = 4096;
-
-pub(super) type HttpClient = Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+use crate::time::{Instant, sleep, timeout};
 
 #[derive(Debug)]
 struct Provider {
@@ -41,17 +26,6 @@ pub struct Providers {
     metrics: Metrics,
 }
 
-/// Certificates that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BadTrust {
-    /// The extra certificates of a provider are not PEM.
-    #[error("providers.{0}.ca_file holds no usable certificate")]
-    CaFile(String),
-    /// The platform has none and none was configured.
-    #[error("no root certificates found: install ca-certificates, set SSL_CERT_FILE, or set ca_file for {0}")]
-    NoRoots(String),
-}
-
 impl Providers {
     /// Clients without connections.
     ///
@@ -60,10 +34,17 @@ impl Providers {
     pub fn new(configs: Vec<Config>, registry: &Registry) -> Result<Self, BadTrust> {
         let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
         let metrics = Metrics::new(registry, &names);
-        let roots =
-            if configs.iter().any(|config| config.base_url.is_tls()) { system_roots() } else { RootCertStore::empty() };
+        let roots = if configs.iter().any(|config| config.base_url.is_tls()) {
+            connector::system_roots()
+        } else {
+            RootCertStore::empty()
+        };
         let provider = |config: Config| {
-            Ok(Provider { client: client(&config, &roots)?, budget: Budget::new(config.retry.budget), config })
+            Ok(Provider {
+                client: connector::client(&config, &roots)?,
+                budget: Budget::new(config.retry.budget),
+                config,
+            })
         };
         Ok(Self { providers: configs.into_iter().map(provider).collect::<Result<_, _>>()?, metrics })
     }
@@ -161,48 +142,4 @@ fn for_the_app(mut response: Response) -> Response {
     let is_error = response.status.is_client_error() || response.status.is_server_error();
     headers::towards_app(&mut response.headers, is_error);
     response
-}
-
-fn client(config: &Config, roots: &RootCertStore) -> Result<HttpClient, BadTrust> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    let tls = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls(config, roots)?)
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(http);
-    let mut connector = TimeoutConnector::new(tls);
-    connector.set_connect_timeout(Some(config.timeouts.connect));
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(KEEP_IDLE)
-        .http1_read_buf_exact_size(READ_BUFFER)
-        .build(connector))
-}
-
-fn tls(config: &Config, roots: &RootCertStore) -> Result<ClientConfig, BadTrust> {
-    let mut roots = roots.clone();
-    if let Some(pem) = &config.ca_pem {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(BadTrust::CaFile(config.name.clone()));
-        }
-    }
-    if config.base_url.is_tls() && roots.is_empty() {
-        return Err(BadTrust::NoRoots(config.name.clone()));
-    }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(versions.expect("ring supports TLS 1.2 and 1.3").with_root_certificates(roots).with_no_client_auth())
-}
-
-fn system_roots() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "cannot read a root certificate");
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    roots
 }

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod client;
+mod connector;
 mod dialect;
 mod directory;
 mod headers;
@@ -13,7 +14,8 @@ mod retry;
 use crate::secret::Secret;
 use crate::time::Duration;
 
-pub use client::{BadTrust, Providers};
+pub use client::Providers;
+pub use connector::BadTrust;
 pub use dialect::Dialect;
 pub use directory::{BadBaseUrl, BaseUrl};
 

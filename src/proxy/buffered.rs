@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 
 use super::body::Unread;
 use super::context::{Context, Stage};
-use super::{Gateway, body, connection, deliver, hygiene, request};
+use super::{Gateway, body, connection, deliver, hygiene, respond};
 use crate::backend::Answer;
 use crate::exchange::{Refused, Request};
 use crate::handoff::{self, Offer};
@@ -42,19 +42,19 @@ pub(super) async fn run(
     context.account.mode = Mode::Plain;
     let request = match read(gateway, session, policy).await {
         Ok(request) => request,
-        Err(Unread::Refused(reason)) => return request::refuse(gateway, session, context, reason.into()).await,
-        Err(Unread::ClientGone) => return Ok(request::gone(session, context)),
+        Err(Unread::Refused(reason)) => return respond::refuse(gateway, session, context, reason.into()).await,
+        Err(Unread::ClientGone) => return Ok(respond::gone(session, context)),
     };
     context.account.client += context.began.elapsed();
     let running = Box::pin(contained(gateway.exchanges.run(offer, exchange, request, &mut context.account)));
     let ended = tokio::select! {
         biased;
         ended = running => ended,
-        _gone = session.as_downstream_mut().read_body_or_idle(true) => return Ok(request::gone(session, context)),
+        _gone = session.as_downstream_mut().read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
     match ended {
         Ok(answer) => answered(gateway, session, context, answer).await,
-        Err(refused) => request::refuse(gateway, session, context, refused).await,
+        Err(refused) => respond::refuse(gateway, session, context, refused).await,
     }
 }
 
@@ -81,9 +81,7 @@ async fn read(gateway: &Gateway, session: &mut Session, policy: Policy) -> Resul
     let mut headers: HeaderMap = head.headers.clone();
     let client = hygiene::client_address(session);
     hygiene::request(&headers, &head.uri, client.as_deref(), hygiene::is_tls(session)).apply(&mut headers);
-    for name in hygiene::connection_headers(&headers) {
-        headers.remove(name);
-    }
+    hygiene::remove_connection_headers(&mut headers);
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let method = head.method.clone();
     Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })

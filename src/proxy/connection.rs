@@ -1,9 +1,10 @@
 //! A client's connection: how long it is kept and how long one operation on it may take.
 
-use http::{Version, header};
+use http::Version;
 use pingora::proxy::Session;
 
 use super::Gateway;
+use crate::hop_by_hop;
 use crate::time::Duration;
 
 /// The longest silence while a request is read, per read; the body has a deadline besides.
@@ -37,7 +38,6 @@ pub(super) fn close_if_draining(gateway: &Gateway, session: &mut Session) {
 /// Clients before HTTP/1.1 must ask for it (RFC 9112, section 9.3); `Connection: close` is Pingora's business.
 fn may_keep_alive(session: &Session) -> bool {
     let request = session.req_header();
-    let asked = request.headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    request.version > Version::HTTP_10
-        || asked.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("keep-alive"))
+    let mut options = hop_by_hop::connection_options(&request.headers);
+    request.version > Version::HTTP_10 || options.any(|option| option.eq_ignore_ascii_case("keep-alive"))
 }

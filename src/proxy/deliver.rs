@@ -7,6 +7,7 @@ use pingora::proxy::Session;
 
 use super::hygiene;
 use crate::backend::Answer;
+use crate::hop_by_hop;
 use crate::telemetry::Outcome;
 
 /// Writes head and body. A body that breaks off is never made to look complete: the connection is closed
@@ -39,7 +40,7 @@ pub(super) async fn run(session: &mut Session, mut answer: Answer) -> Outcome {
 
 fn head(session: &Session, answer: &Answer) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 1))?;
-    let dropped = hygiene::connection_headers(&answer.headers);
+    let dropped = hop_by_hop::names(&answer.headers);
     for (name, value) in &answer.headers {
         if !dropped.contains(name) && !hygiene::is_internal(name) {
             head.append_header(name.clone(), value.clone())?;

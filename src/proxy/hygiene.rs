@@ -1,32 +1,16 @@
 //! Which headers pass between client and app. A client can never speak to the app in Siding's name, nor
 //! smuggle a header past it in WSGI's spelling.
 
-use http::header::{
-    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{EXPECT, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
 use pingora::proxy::Session;
 
 use crate::exchange::REQUEST_START;
+use crate::hop_by_hop;
 
 const SIDING: &str = "siding-";
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Changes to a header section: first remove, then set.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -69,14 +53,9 @@ pub(super) fn request(headers: &HeaderMap, uri: &Uri, client: Option<&str>, is_t
 
 /// What a buffered request must lose besides: whatever concerns one connection only, and `Expect`, which was
 /// met by reading the body.
-pub(super) fn connection_headers(headers: &HeaderMap) -> Vec<HeaderName> {
-    let nominated = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok());
-    nominated.chain(HOP_BY_HOP).chain([EXPECT]).collect()
+pub(super) fn remove_connection_headers(headers: &mut HeaderMap) {
+    hop_by_hop::remove(headers);
+    headers.remove(EXPECT);
 }
 
 /// Whether a response header is between Siding and the app.
@@ -127,12 +106,5 @@ mod tests {
         assert_eq!(map["x-forwarded-for"], "10.0.0.1, 10.0.0.2");
         assert_eq!(map["x-forwarded-proto"], "https");
         assert_eq!(map["host"], "h.example");
-    }
-
-    #[test]
-    fn headers_that_connection_nominates_stay_on_the_connection() {
-        let map = headers(&[("connection", "close, X-Private"), ("x-private", "1")]);
-        let names = connection_headers(&map);
-        assert!(names.contains(&HeaderName::from_static("x-private")) && names.contains(&CONNECTION));
     }
 }

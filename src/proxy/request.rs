@@ -4,18 +4,17 @@ use http::{Version, header};
 use pingora::prelude::Result;
 use pingora::proxy::Session;
 
-use super::context::{Context, Stage};
+use super::context::Context;
 use super::pass_through::NotAdmitted;
-use super::{Gateway, buffered, connection, pass_through, respond};
-use crate::exchange::Refused;
-use crate::telemetry::{Outcome, Reason};
+use super::{Gateway, buffered, pass_through, respond};
+use crate::telemetry::Reason;
 
 /// `true` when the client was answered here, `false` when Pingora is to stream the request.
 pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     let exchange = gateway.exchanges.begin();
     context.id.clone_from(&exchange.id);
     if !names_host(session) {
-        return refuse(gateway, session, context, Reason::BadRequest.into()).await;
+        return respond::refuse(gateway, session, context, Reason::BadRequest.into()).await;
     }
     let request = session.req_header();
     let policy = gateway.routes.find(&request.method, request.uri.path());
@@ -23,32 +22,10 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut 
         Some(offer) => Box::pin(buffered::run(gateway, session, context, policy, offer, &exchange)).await,
         None => match pass_through::admit(gateway, session, context, policy).await {
             Ok(()) => Ok(false),
-            Err(NotAdmitted::Refused(refused)) => refuse(gateway, session, context, refused).await,
-            Err(NotAdmitted::ClientGone) => Ok(gone(session, context)),
+            Err(NotAdmitted::Refused(refused)) => respond::refuse(gateway, session, context, refused).await,
+            Err(NotAdmitted::ClientGone) => Ok(respond::gone(session, context)),
         },
     }
-}
-
-/// Answers in the app's place.
-pub(super) async fn refuse(
-    gateway: &Gateway,
-    session: &mut Session,
-    context: &mut Context,
-    refused: Refused,
-) -> Result<bool> {
-    connection::close_if_draining(gateway, session);
-    context.stage = Stage::Ended(Outcome::Refused(refused.reason));
-    match respond::problem(session, refused, &context.id).await {
-        Ok(()) => Ok(true),
-        Err(_) => Ok(gone(session, context)),
-    }
-}
-
-/// Notes that there is nobody to answer.
-pub(super) fn gone(session: &mut Session, context: &mut Context) -> bool {
-    session.set_keepalive(None);
-    context.stage = Stage::Ended(Outcome::ClientGone);
-    true
 }
 
 /// HTTP/1.1 demands it (RFC 9112, section 3.2), and without it the app cannot tell whom it is asked for.

@@ -9,8 +9,10 @@ use pingora::prelude::Result;
 use pingora::proxy::Session;
 use serde::Serialize;
 
+use super::context::{Context, Stage};
+use super::{Gateway, connection};
 use crate::exchange::Refused;
-use crate::telemetry::Reason;
+use crate::telemetry::{Outcome, Reason};
 use crate::time::Duration;
 
 /// What a client is told where the queue does not say when to come back.
@@ -28,6 +30,28 @@ struct Problem<'a> {
     detail: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     exchange: &'a str,
+}
+
+/// Answers in the app's place.
+pub(super) async fn refuse(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    refused: Refused,
+) -> Result<bool> {
+    connection::close_if_draining(gateway, session);
+    context.stage = Stage::Ended(Outcome::Refused(refused.reason));
+    match problem(session, refused, &context.id).await {
+        Ok(()) => Ok(true),
+        Err(_) => Ok(gone(session, context)),
+    }
+}
+
+/// Notes that there is nobody to answer.
+pub(super) fn gone(session: &mut Session, context: &mut Context) -> bool {
+    session.set_keepalive(None);
+    context.stage = Stage::Ended(Outcome::ClientGone);
+    true
 }
 
 /// Answers a request that the app does not answer. The connection stays usable unless part of the request's
