@@ -27,11 +27,14 @@ impl Running<'_> {
             self.hold(value.get().len())?;
             self.journal.push_value(value);
         }
+        let mut bodies = self.all.buffers.lease();
+        let bytes = calls.iter().map(|call| call.body.len()).sum();
+        bodies.grow(bytes).map_err(|Full| Reason::BuffersFull)?;
         self.account.calls += u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let began = Instant::now();
         let suspended = Counted::new(&self.all.metrics.calling);
         let finished = Box::pin(join_all(calls.into_iter().map(|call| self.make(call)))).await;
-        drop(suspended);
+        drop((suspended, bodies));
         self.account.calling += began.elapsed();
         self.all.metrics.seconds_saved.inc_by(began.elapsed().as_secs_f64());
         for (key, finished) in finished {
