@@ -17,9 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import prerequisites
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from harness import prerequisites
 
 WORKERS = 2
 LATENCY = "2s"
@@ -29,8 +29,7 @@ def main() -> int:
     """The exit code."""
     # To be told to end is to be interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if lines := prerequisites.missing():
-        print("make demo needs:", *lines, sep="\n  ", file=sys.stderr)
+    if prerequisites.main(["demo"]):
         return 1
     from harness.process_group import NotReady
 
