@@ -23,6 +23,8 @@ from harness import prerequisites
 
 WORKERS = 2
 LATENCY = "2s"
+# As Siding runs where nothing else is said: a thread per core, no debug log.
+SETTINGS = {"server": {"threads": 0}, "log": {"filter": "warn,siding=info"}}
 
 
 def main() -> int:
@@ -31,7 +33,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if prerequisites.main(["demo"]):
         return 1
-    from harness.process_group import NotReady
+    from harness.process import ProcessFailed
 
     directory = Path(tempfile.mkdtemp(prefix="siding-demo-"))
     try:
@@ -40,7 +42,7 @@ def main() -> int:
         print("\nstopped", file=sys.stderr)
         shutil.rmtree(directory, ignore_errors=True)
         return 130
-    except (NotReady, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+    except (ProcessFailed, AssertionError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
         print(f"\nthe demo failed: {error}\nlogs: {directory}", file=sys.stderr)
         return 1
     if not clean:
@@ -53,20 +55,22 @@ def main() -> int:
 def run(directory: Path) -> bool:
     """Whether all went well."""
     import installation
-    from harness.stack import Backend, Siding, SimulatedLLM
+    from harness.backend import ChatProject
+    from harness.siding import Siding
+    from harness.simulated_llm import SimulatedLLM
     from measurement import Load, measure, warm_up
     from table import table
 
     installation.build()
-    python = installation.python()
+    python = str(installation.python())
     secret = secrets.token_hex(32)
     with contextlib.ExitStack() as stack:
-        llm = stack.enter_context(SimulatedLLM(directory, "--latency", "0"))
-        env = {**llm.environment(), "SIDING_SECRET": secret}
-        backend = stack.enter_context(Backend(directory, workers=WORKERS, python=python, env=env))
-        siding = stack.enter_context(
-            Siding(directory, backend=backend.address, workers=WORKERS, secret=secret, provider_url=llm.url)
-        )
+        llm = stack.enter_context(SimulatedLLM(directory))
+        environment = {**llm.sdk_environment(), "SIDING_SECRET": secret}
+        backend = stack.enter_context(ChatProject(directory, workers=WORKERS, python=python, environment=environment))
+        settings = {"backend": {"workers": WORKERS}, **SETTINGS}
+        siding = stack.enter_context(Siding(directory, backend.address, llm.providers(), settings, secret=secret))
+        siding.until_app()
         warm_up(backend.url, backend)
         warm_up(siding.url, backend)
         llm.configure(latency=LATENCY)
@@ -92,7 +96,7 @@ def stay(backend, siding, llm) -> None:
         f"Everything is up until Ctrl-C:\n"
         f"  the app through Siding  {siding.url}/api/\n"
         f"  the app directly        {backend.url}/api/\n"
-        f"  Siding's metrics        {siding.admin_url}/metrics\n"
+        f"  Siding's metrics        http://{siding.admin}/metrics\n"
         f"  the simulated LLM       {llm.url}/sim/stats\n"
         f"\n"
         f"  curl {siding.url}/api/chat/ -H 'Authorization: Token {backend.token}' \\\n"

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.stack import CHAT, ROOT
+from harness.backend import CHAT
+from harness.process import ROOT
 
 CRATES = ("siding", "simulated-llm", "load-driver")
 CACHE = Path(os.environ.get("SIDING_CACHE") or ROOT / ".cache")

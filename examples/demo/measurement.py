@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.process_group import rss_bytes
-from harness.stack import BINARIES, Backend, Siding
+from harness.backend import ChatProject
+from harness.process import BINARIES, rss_bytes
+from harness.siding import Siding
 
 FAST_RATE = 20
 SAMPLING_SECONDS = 0.25
@@ -52,7 +53,7 @@ class Result:
         )
 
 
-def measure(load: Load, backend: Backend, siding: Siding | None) -> Result:
+def measure(load: Load, backend: ChatProject, siding: Siding | None) -> Result:
     """Runs the load with its progress on the terminal."""
     before = last_message(backend.database_path)
     with Memory(backend, siding) as memory:
@@ -75,7 +76,7 @@ def measure(load: Load, backend: Backend, siding: Siding | None) -> Result:
     return Result(load, *results, rows, odd, memory.workers, memory.siding)
 
 
-def warm_up(url: str, backend: Backend) -> None:
+def warm_up(url: str, backend: ChatProject) -> None:
     """A few chats, so that no measurement pays for imports and first connections."""
     driver_path = str(BINARIES / "load-driver")
     template = '{"prompt": "Warm-up {n}"}'
@@ -94,7 +95,7 @@ def driver(url: str, seconds: int, *arguments: str) -> subprocess.Popen[bytes]:
 class Memory(threading.Thread):
     """The highest resident memory seen, sampled."""
 
-    def __init__(self, backend: Backend, siding: Siding | None) -> None:
+    def __init__(self, backend: ChatProject, siding: Siding | None) -> None:
         super().__init__(daemon=True)
         self._backend, self._siding = backend, siding
         self._done = threading.Event()

@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import threading
+from pathlib import Path
 from urllib.parse import parse_qs
+
+FOLDER = Path(__file__).parent
 
 
 def killable(environ, start_response):

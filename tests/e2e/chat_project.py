@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.stack import Backend, Siding, SimulatedLLM
-
-SECRET = "only-for-the-end-to-end-tests"
+from harness.backend import ChatProject, Server
+from harness.siding import Siding
+from harness.signing import SECRET
+from harness.simulated_llm import SimulatedLLM
 
 # What each server serves at once, as Siding is told.
-SERVERS: dict[str, tuple[int, int]] = {
+SERVERS: dict[Server, tuple[int, int]] = {
     "gunicorn-sync": (2, 1),
     "gunicorn-gthread": (1, 4),
     "gunicorn-gevent": (1, 8),
@@ -58,7 +59,7 @@ class Chat:
 
     url: str
     llm: SimulatedLLM
-    backend: Backend
+    backend: ChatProject
     siding: Siding | None
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
@@ -103,27 +104,29 @@ def is_answer_to(prompt: str, text: str) -> bool:
 
 @contextmanager
 def running(
-    directory: Path, *, kind: str, python: str, behind_siding: bool, latency: str = "50ms", **options: Any
+    directory: Path,
+    *,
+    server: Server,
+    python: str,
+    behind_siding: bool,
+    latency: str = "50ms",
+    pool: tuple[int, int] | None = None,
 ) -> Iterator[Chat]:
-    """Starts everything and stops it."""
-    workers, threads = options.pop("pool", SERVERS[kind])
+    """Starts everything and stops it. `pool` is how many workers and threads there are."""
+    workers, threads = pool or SERVERS[server]
     with ExitStack() as stack:
-        llm = stack.enter_context(SimulatedLLM(directory, "--latency", latency, "--token-rate", "1000"))
-        env = llm.environment() | ({"SIDING_SECRET": SECRET} if behind_siding else {}) | {"LLM_TIMEOUT": "10"}
+        llm = stack.enter_context(SimulatedLLM(directory, "--token-rate", "1000", latency=latency))
+        environment = {**llm.sdk_environment(), "LLM_TIMEOUT": "10"}
+        if behind_siding:
+            environment["SIDING_SECRET"] = SECRET
         backend = stack.enter_context(
-            Backend(directory, kind=kind, workers=workers, threads=threads, python=python, env=env)  # type: ignore[arg-type]
+            ChatProject(
+                directory, server=server, workers=workers, threads=threads, python=python, environment=environment
+            )
         )
         siding = None
         if behind_siding:
-            siding = stack.enter_context(
-                Siding(
-                    directory,
-                    backend=backend.address,
-                    secret=SECRET,
-                    provider_url=llm.url,
-                    workers=workers,
-                    threads=threads,
-                    **options,
-                )
-            )
+            settings = {"backend": {"workers": workers, "threads": threads}}
+            siding = stack.enter_context(Siding(directory, backend.address, llm.providers(), settings))
+            siding.until_app()
         yield Chat(siding.url if siding else backend.url, llm, backend, siding)

@@ -12,8 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness.programs import Siding, SimulatedLLM
 from harness.scripted_worker import ScriptedWorker
+from harness.siding import Siding
+from harness.simulated_llm import SimulatedLLM
 from harness.steps import Script, Step, always
 
 

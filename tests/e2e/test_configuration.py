@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from harness.programs import SIDING, free_address, listens
+from harness.addresses import free_address, listens
+from harness.siding import BINARY
 from harness.signing import SECRET
 
 GOOD = {"SIDING_SECRET": SECRET}
@@ -14,7 +15,7 @@ GOOD = {"SIDING_SECRET": SECRET}
 def siding(*arguments, environment=None):
     """A command that ends by itself."""
     return subprocess.run(
-        [SIDING, *map(str, arguments)], capture_output=True, text=True, timeout=10, env=environment or {}
+        [BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=10, env=environment or {}
     )
 
 
@@ -163,7 +164,7 @@ def test_a_wrong_command_line_is_refused(arguments):
 def test_certificates_that_cannot_be_used_are_named(tls, said, file):
     path = file(f"[server]\ntls = {tls}\n")
     ended = subprocess.run(
-        [SIDING, "run", "--config", path], capture_output=True, text=True, timeout=10, env=GOOD, cwd=path.parent
+        [BINARY, "run", "--config", path], capture_output=True, text=True, timeout=10, env=GOOD, cwd=path.parent
     )
     assert ended.returncode == 64
     assert said in ended.stderr

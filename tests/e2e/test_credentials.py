@@ -6,21 +6,10 @@ from pathlib import Path
 
 import pytest
 from harness.calls import KEY, assert_problem, chat, entry
-from harness.programs import Siding
+from harness.siding import Siding
 from harness.steps import HandOver, Tell, by_pass
 
 OLD, NEW = "old-secret-old-secret-old", "new-secret-new-secret-new"
-
-
-class WithEnvironment(Siding):
-    """Siding with more environment variables."""
-
-    def __init__(self, *arguments, environment, **options):
-        super().__init__(*arguments, **options)
-        self.environment = environment
-
-    def start(self, command: list[str], environment: dict[str, str] | None = None) -> None:
-        super().start(command, {**(environment or {}), **self.environment})
 
 
 def test_the_apps_own_credentials_are_passed_on_where_none_is_configured(llm, scripted, siding):
@@ -40,7 +29,7 @@ def test_a_configured_key_replaces_the_apps_credentials(llm, scripted, stack, tm
     worker = scripted(by_pass(HandOver([chat(llm.url, "x")]), Tell()))
     settings = {"providers": {"openai": {"api_key_env": "THE_KEY"}}}
     proxy = stack.enter_context(
-        WithEnvironment(tmp_path, worker.address, llm.url, settings, environment={"THE_KEY": "sk-configured"})
+        Siding(tmp_path, worker.address, llm.url, settings, environment={"THE_KEY": "sk-configured"})
     )
     assert entry(proxy.request("POST", "/", body=b"x"))["status"] == 200
     [asked] = llm.asked("x")
@@ -64,7 +53,7 @@ def test_during_a_rotation_both_secrets_are_accepted_and_the_new_one_signs(
     worker = scripted(by_pass(HandOver([chat(llm.url, "x")], secret=signed_with), Tell()))
     settings = {"handoff": {"previous_secret_env": "PREVIOUS"}}
     proxy = stack.enter_context(
-        WithEnvironment(tmp_path, worker.address, llm.url, settings, secret=NEW, environment={"PREVIOUS": OLD})
+        Siding(tmp_path, worker.address, llm.url, settings, secret=NEW, environment={"PREVIOUS": OLD})
     )
     response = proxy.request("POST", "/", body=b"x")
     if accepted:

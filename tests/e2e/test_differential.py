@@ -7,11 +7,13 @@ import json
 from contextlib import ExitStack
 from types import SimpleNamespace
 
+import apps
 import pytest
 from comparing import comparable, exchange
+from harness.backend import Backend
 from harness.calls import assert_problem
-from harness.programs import Gunicorn, Siding
 from harness.raw_http import Connection, Incomplete, request_bytes
+from harness.siding import Siding
 
 MIB = 1 << 20
 
@@ -21,8 +23,9 @@ def three(tmp_path_factory):
     """One app, and two proxies before it."""
     directory = tmp_path_factory.mktemp("differential")
     with ExitStack() as stack:
-        arguments = ["--worker-class", "gthread", "--threads", "8", "--keep-alive", "5"]
-        app = stack.enter_context(Gunicorn(directory, "apps:mirror", *arguments))
+        app = stack.enter_context(
+            Backend(directory, "apps:mirror", apps.FOLDER, "--keep-alive", "5", server="gunicorn-gthread", threads=8)
+        )
         backend = {"backend": {"threads": 8}}
         buffered = stack.enter_context(Siding(directory, app.address, None, backend))
         streamed = stack.enter_context(Siding(directory, app.address, None, {**backend, "handoff": {"enabled": False}}))

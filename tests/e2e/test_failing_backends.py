@@ -6,9 +6,11 @@ import os
 import signal
 import threading
 
+import apps
 import pytest
+from harness.addresses import free_address
+from harness.backend import Backend
 from harness.calls import assert_problem, chat, told
-from harness.programs import Gunicorn, free_address
 from harness.raw_http import Incomplete
 from harness.steps import CALL_TYPE, Answer, Close, CloseMidBody, HandOver, Hang, Raw, Tell, by_pass, head, in_order
 from harness.waiting import until
@@ -152,7 +154,7 @@ def test_a_worker_that_dies_in_a_resumed_get_is_repeated_with_its_journal(llm, s
 @BOTH
 @pytest.mark.parametrize(("method", "passes"), [("POST", 1), ("GET", 2)])
 def test_a_gunicorn_worker_that_is_killed_in_a_pass_is_a_502(mode, method, passes, stack, siding, tmp_path):
-    app = stack.enter_context(Gunicorn(tmp_path, "apps:killable", "--workers", "1", "--pid", str(tmp_path / "pid")))
+    app = stack.enter_context(Backend(tmp_path, "apps:killable", apps.FOLDER))
     proxy = siding(app, settings=settings(mode))
     for number in range(1, passes + 1):
         if number == 1:

@@ -7,13 +7,17 @@ import json
 from contextlib import ExitStack
 from types import SimpleNamespace
 
+import apps
 import httpx
 import pytest
 import tls
+from harness.addresses import free_address
+from harness.backend import Backend
 from harness.calls import chat
 from harness.h2_client import Streams
-from harness.programs import Gunicorn, Siding, SimulatedLLM, free_address
 from harness.scripted_worker import ScriptedWorker
+from harness.siding import Siding
+from harness.simulated_llm import SimulatedLLM
 from harness.steps import Answer, CloseMidBody, HandOver, Tell, by_pass, by_path
 from test_differential import REQUESTS
 
@@ -27,7 +31,7 @@ def site(tmp_path_factory):
     directory = tmp_path_factory.mktemp("http2")
     cert, key = tls.make(directory)
     with ExitStack() as stack:
-        app = stack.enter_context(Gunicorn(directory, "apps:mirror", "--worker-class", "gthread", "--threads", "8"))
+        app = stack.enter_context(Backend(directory, "apps:mirror", apps.FOLDER, server="gunicorn-gthread", threads=8))
         server = {"h2c": free_address(), "tls": {"cert": str(cert), "key": str(key)}}
         proxy = stack.enter_context(Siding(directory, app.address, None, {"server": server, "backend": {"threads": 8}}))
         verify = tls.trusting(cert)

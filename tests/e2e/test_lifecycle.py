@@ -7,21 +7,13 @@ import threading
 import time
 
 import pytest
+from harness.addresses import free_address, listens
 from harness.calls import assert_problem, chat, entry
-from harness.programs import Siding, free_address
-from harness.raw_http import Connection, Incomplete, connect
+from harness.raw_http import Connection, Incomplete
 from harness.scripted_worker import ScriptedWorker
+from harness.siding import Siding
 from harness.steps import Answer, HandOver, Hang, Tell, always, by_pass
 from harness.waiting import until
-
-
-def refuses(address):
-    """Whether nothing listens any more."""
-    try:
-        connect(address, 1).close()
-    except OSError:
-        return True
-    return False
 
 
 def test_it_is_alive_at_once_and_ready_when_the_app_listens(stack, siding, tmp_path):
@@ -71,7 +63,7 @@ def test_a_shutdown_finishes_what_waits_for_a_provider(scripted, siding):
         until("unreadiness", lambda: b"draining" in proxy.page("/readyz").body)
         assert proxy.page("/readyz").status == 503
         assert proxy.page("/livez").status == 200
-        until("the listener to close", lambda: refuses(proxy.address))
+        until("the listener to close", lambda: not listens(proxy.address))
         assert proxy.is_running()
         release.set()
         response = client.response("POST")
@@ -91,7 +83,7 @@ def test_a_shutdown_finishes_what_a_worker_does(streamed, scripted, siding):
         client.start("POST", "/", body=b"x")
         worker.wait_for(1)
         proxy.signal(signal.SIGTERM)
-        until("the listener to close", lambda: refuses(proxy.address))
+        until("the listener to close", lambda: not listens(proxy.address))
         release.set()
         response = client.response("POST")
         assert response.body == b"x" * 300_000
@@ -109,7 +101,7 @@ def test_a_shutdown_finishes_what_waits_for_a_worker(scripted, siding):
         second.start("GET", "/2")
         proxy.until_value(1, "siding_queue_depth", **{"class": "interactive"})
         proxy.signal(signal.SIGTERM)
-        until("the listener to close", lambda: refuses(proxy.address))
+        until("the listener to close", lambda: not listens(proxy.address))
         release.set()
         assert first.response().status == second.response().status == 200
     assert proxy.wait() == 0

@@ -17,7 +17,7 @@ LATENCY_SECONDS = 2
 @pytest.mark.parametrize("django", chat_project.pythons())
 def test_one_sync_worker_serves_200_chats_while_they_all_wait_for_the_model(tmp_path: Path, django: str) -> None:
     python = chat_project.pythons()[django]
-    options = {"kind": "gunicorn-sync", "python": python, "behind_siding": True, "pool": (1, 1)}
+    options = {"server": "gunicorn-sync", "python": python, "behind_siding": True, "pool": (1, 1)}
     with chat_project.running(tmp_path, latency=f"{LATENCY_SECONDS}s", **options) as chat:
         prompts = [f"chat {n} of {CHATS}" for n in range(CHATS)]
         began = time.monotonic()

@@ -9,8 +9,8 @@ import time
 from email.utils import formatdate
 
 import pytest
+from harness.addresses import free_address
 from harness.calls import chat, entry, told
-from harness.programs import free_address
 from harness.scripted_worker import body_of
 from harness.steps import Answer, Close, CloseMidBody, HandOver, Hang, Raw, Tell, by_pass, in_order
 

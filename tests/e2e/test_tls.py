@@ -7,8 +7,8 @@ import ssl
 import pytest
 import tls
 from harness.calls import chat, entry
-from harness.programs import SimulatedLLM
 from harness.raw_http import Connection, Incomplete
+from harness.simulated_llm import SimulatedLLM
 from harness.steps import HandOver, Tell, by_pass
 
 
