@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from harness.backend import CHAT
+from harness.environments import Interpreter, environment, listed, pip, run
 from harness.process import ROOT
 
 CRATES = ("siding", "simulated-llm", "load-driver")
@@ -23,23 +22,9 @@ def build() -> None:
     subprocess.run(["cargo", "build", "--release", *crates], cwd=ROOT, check=True)
 
 
-def python() -> str:
-    """An interpreter with the chat project's requirements and django-siding. Made once for each set of them."""
-    requirements = CHAT / "requirements.txt"
-    # django-siding is installed in place: its code may change, only its metadata counts.
-    parts = [
-        sys.version.encode(),
-        str(ROOT).encode(),
-        requirements.read_bytes(),
-        (PACKAGE / "pyproject.toml").read_bytes(),
-    ]
-    home = CACHE / f"demo-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:12]}"
-    interpreter, complete = home / "bin" / "python", home / "complete"
-    if not complete.exists():
-        print(f"making a virtual environment in {home}", flush=True)
-        shutil.rmtree(home, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-r", str(requirements), "-e", str(PACKAGE)], check=True)
-        complete.touch()
-    return str(interpreter)
+def python() -> Path:
+    """An interpreter with the chat project's requirements and the package of this checkout."""
+    interpreter = Interpreter(sys.version_info[:2], sys.executable)
+    made = environment(CACHE, "demo", interpreter, listed(CHAT / "requirements.txt"))
+    run([*pip(made), "--force-reinstall", "--no-deps", str(PACKAGE)])
+    return made
