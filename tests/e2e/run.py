@@ -27,7 +27,8 @@ def main() -> int:
     chosen = cells()
     runner = environment(directory, "e2e", chosen[-1].interpreter, listed(TESTS / "e2e" / "requirements.txt"))
     apps = {cell.label: app(directory, cell) for cell in chosen}
-    say(f"end to end, the chat project on {', '.join(f'{cell.interpreter.name} with {cell.django}' for cell in chosen)}")
+    combinations = ", ".join(f"{cell.interpreter.name} with {cell.django}" for cell in chosen)
+    say(f"end to end, the chat project on {combinations}")
     told = {"CHAT_PYTHONS": os.pathsep.join(f"{label}={python}" for label, python in apps.items())}
     command = [str(runner), "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=TESTS / "e2e", env={**os.environ, **told}).returncode

@@ -57,7 +57,8 @@ def test_a_streaming_view_is_delivered_whole_and_written_once(chat: Chat) -> Non
     tokens = [json.loads(data.removeprefix("data: "))["text"] for name, data in events if name == "event: token"]
     done = json.loads(events[-1][1].removeprefix("data: "))
     assert events[-1][0] == "event: done"
-    assert "".join(tokens) == done["answer"] and is_answer_to(prompt, done["answer"])
+    assert "".join(tokens) == done["answer"]
+    assert is_answer_to(prompt, done["answer"])
     assert chat.calls(prompt) == 1
     assert chat.rows(prompt) == [("user", prompt), ("assistant", done["answer"])]
 
