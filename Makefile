@@ -14,11 +14,15 @@ help:
 demo:
 	@$(PYTHON) examples/demo/demo.py
 
-test: prerequisites test-rust test-django test-e2e
+test: prerequisites lint test-rust test-django test-e2e
 	@echo "== every test passed"
 
 prerequisites:
 	@$(PYTHON) tests/harness/prerequisites.py test
+
+lint:
+	@echo "== Python lints of tests and examples"
+	$(PYTHON) tests/harness/lint.py $(CACHE)
 
 test-rust:
 	@echo "== formatting, lints, unit tests, layers"

@@ -48,6 +48,17 @@ def test_three_sdks_in_turn_each_get_their_own_answer(chat: Chat) -> None:
     assert chat.rows(prompt) == [("user", prompt), ("assistant", third)]
 
 
+def test_gathered_calls_are_made_together_and_each_gets_its_own_answer(chat: Chat) -> None:
+    prompt = "[latency=300ms] three at once"
+    chat.llm.reset()
+    answer = chat.ask(prompt, "/api/chat/compare/")
+    assert answer.status == 200, answer.body
+    assert [is_answer_to(prompt, text) for text in answer.json["answers"].values()] == [True] * 3
+    assert chat.calls(prompt) == 3
+    assert chat.llm.stats()["max_in_flight"] == (3 if chat.is_behind_siding else 1)
+    assert [role for role, _ in chat.rows(prompt)] == ["user", "assistant"]
+
+
 def test_a_streaming_view_is_delivered_whole_and_written_once(chat: Chat) -> None:
     prompt = "stream this"
     answer = chat.ask(prompt, "/api/chat/stream/")
@@ -117,12 +128,14 @@ def test_uploads_arrive_whole_whether_they_are_buffered_or_streamed(chat: Chat, 
     assert answer.json["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_siding_counted_what_happened(chat: Chat) -> None:
-    """The last test of a combination: everything above went the way it should."""
+def test_siding_counts_what_happens(chat: Chat) -> None:
     if chat.siding is None:
         assert chat.llm.stats()["in_flight"] == 0
         return
-    assert chat.siding.value("siding_exchanges_total", mode="replay", outcome="answered") >= 24
+    before = chat.siding.value("siding_exchanges_total", mode="replay", outcome="answered")
+    assert chat.ask("count this").status == 200
+    assert chat.ask("and this", "/api/chat/chain/").status == 200
+    assert chat.siding.value("siding_exchanges_total", mode="replay", outcome="answered") == before + 2
     for family in (
         "siding_workers_busy",
         "siding_exchanges_suspended",

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import conversation, heads, plain, stream
+from chat.views import compare, conversation, heads, plain, stream
 
 urlpatterns = [
     path("chat/", conversation.OpenAIView.as_view()),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("chat/requests/", conversation.RequestsView.as_view()),
     path("chat/httpx/", conversation.HttpxView.as_view()),
     path("chat/chain/", conversation.ChainView.as_view()),
+    path("chat/compare/", compare.CompareView.as_view()),
     path("chat/stream/", stream.StreamView.as_view()),
     path("messages/", conversation.MessagesView.as_view()),
     path("fast/", plain.fast),
