@@ -126,6 +126,11 @@ impl ProxyHttp for Gateway {
         pass_through::failed(session, error, context).await
     }
 
+    /// For Pingora's own log lines. Its default names the target with its query, which may hold a secret.
+    fn request_summary(&self, session: &Session, context: &Context) -> String {
+        format!("exchange {}, {}", context.id, session.req_header().method)
+    }
+
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true // the access log tells the outcome
     }

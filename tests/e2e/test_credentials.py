@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness.addresses import free_address
 from harness.calls import KEY, assert_problem, chat, entry
 from harness.siding import Siding
 from harness.steps import HandOver, Tell, by_pass
@@ -85,3 +86,11 @@ def test_a_call_outside_every_prefix_is_not_made(tail, llm, scripted, siding):
     assert_problem(proxy.request("POST", "/", body=b"x"), 502, "handoff-origin")
     assert llm.stats()["total"] == 0
     assert proxy.value("siding_handoff_refused_total", reason="handoff-origin") == 1
+
+
+@pytest.mark.parametrize("handoff", [True, False])
+def test_a_query_is_never_logged(handoff, siding):
+    proxy = siding(free_address(), None, {"routes": [{"path": "/**", "handoff": handoff}]})
+    assert proxy.request("GET", "/a?token=very-secret").status == 502
+    assert "backend-connect" in proxy.log
+    assert "very-secret" not in proxy.log
