@@ -124,3 +124,21 @@ fn secrets_never_show_in_debug_output() {
     let shown = format!("{:?}", read("").unwrap());
     assert!(!shown.contains("0123456789abcdef"), "{shown}");
 }
+
+#[test]
+fn a_period_that_would_overflow_the_clock_is_a_fault() {
+    let reported = faults("[handoff]\ndeadline = \"10000years\"\n[server]\ndrain = \"99999999999s\"");
+    assert!(reported.contains("siding.toml:2: handoff.deadline: must be at most 7days"), "{reported}");
+    assert!(reported.contains("siding.toml:4: server.drain: must be at most 7days"), "{reported}");
+}
+
+#[test]
+fn numbers_beyond_every_machine_are_faults() {
+    let reported = faults("[server]\nthreads = 2000\n[backend]\nworkers = 9000000000000000000\nthreads = 3");
+    assert!(reported.contains("siding.toml:2: server.threads: must be at most 1024"), "{reported}");
+    assert!(reported.contains("siding.toml:4: backend.workers: workers x threads must be"), "{reported}");
+    assert!(
+        read("[handoff]\nmax_calls = 9000000000000000000")
+            .is_ok_and(|c| c.exchange.limits.max_document() == usize::MAX)
+    );
+}

@@ -8,13 +8,22 @@ use http::Method;
 use super::fault::Fault;
 use super::file::{self, File};
 use super::source::{Lines, Source};
-use super::units::Parsed;
+use super::units::{Parsed, Period};
 use super::{Config, Log, Server};
 use crate::backend::Address;
 use crate::handoff::{Keys, Limits};
 use crate::provider::{self, Dialect};
 use crate::secret::Secret;
+use crate::time::Duration;
 use crate::{admission, backend, exchange, proxy, route};
+
+/// The longest period that means anything here; sums with the clock stay far from its end.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// More threads than any machine has cores for.
+const MOST_THREADS: usize = 1024;
+/// More requests at once than any one app serves.
+const MOST_WORKERS: usize = 100_000;
 
 struct Check<'a> {
     source: &'a Source<'a>,
@@ -31,7 +40,7 @@ pub(super) fn validate(file: &File, source: &Source<'_>, lines: &Lines, faults: 
     let providers = check.providers(file);
     let routes = check.routes(file);
     let server = check.server(file);
-    let workers = file.backend.workers.checked_mul(file.backend.threads)?;
+    let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
         server,
         log: Log { format: file.log.format, filter: file.log.filter.clone() },
@@ -94,6 +103,19 @@ impl Check<'_> {
         self.faults.push(Fault { line, key: key.to_owned(), message: message.into() });
     }
 
+    fn period(&mut self, key: &str, period: Period) {
+        if period.0.is_zero() {
+            self.fault(key, "must be longer than 0s");
+        }
+        self.at_most(key, period);
+    }
+
+    fn at_most(&mut self, key: &str, period: Period) {
+        if period.0 > LONGEST {
+            self.fault(key, "must be at most 7days");
+        }
+    }
+
     /// A key without a default. One that could not be read has been reported already.
     fn required(&mut self, key: &str, is_there: bool) {
         if !is_there && !self.faults.iter().any(|fault| fault.key == key) {
@@ -121,6 +143,14 @@ impl Check<'_> {
         if file.handoff.max_passes < 2 {
             self.fault("handoff.max_passes", "must be at least 2: one pass to ask, one to answer");
         }
+        let may_be_zero = [
+            ("server.drain", file.server.drain),
+            ("server.keepalive", file.server.keepalive),
+            ("backend.keepalive", file.backend.keepalive),
+        ];
+        for (key, period) in may_be_zero {
+            self.at_most(key, period);
+        }
         for (key, period) in [
             ("backend.timeout", file.backend.timeout),
             ("backend.connect_timeout", file.backend.connect_timeout),
@@ -129,14 +159,18 @@ impl Check<'_> {
             ("server.write_timeout", file.server.write_timeout),
             ("handoff.deadline", file.handoff.deadline),
         ] {
-            if period.0.is_zero() {
-                self.fault(key, "must be longer than 0s");
-            }
+            self.period(key, period);
         }
         self.combinations(file);
     }
 
     fn combinations(&mut self, file: &File) {
+        if file.server.threads > MOST_THREADS {
+            self.fault("server.threads", format!("must be at most {MOST_THREADS}"));
+        }
+        if file.backend.workers.saturating_mul(file.backend.threads) > MOST_WORKERS {
+            self.fault("backend.workers", format!("workers x threads must be at most {MOST_WORKERS}"));
+        }
         if file.handoff.deadline.0 <= file.backend.timeout.0 {
             self.fault("handoff.deadline", "must be longer than backend.timeout, or no exchange can have two passes");
         }
@@ -294,9 +328,7 @@ impl Check<'_> {
             ("timeout.idle", file.timeout.idle),
             ("timeout.total", file.timeout.total),
         ] {
-            if period.0.is_zero() {
-                self.fault(&key(field), "must be longer than 0s");
-            }
+            self.period(&key(field), period);
         }
         if file.retry.attempts == 0 {
             self.fault(&key("retry.attempts"), "must be at least 1: tries in all, the first included");

@@ -140,7 +140,7 @@ impl Running<'_> {
 
     async fn read(&mut self, mut answer: Answer) -> Result<Reply, Refused> {
         if !handoff::is_call(answer.status, &answer.headers) {
-            self.note(&mut answer.headers);
+            self.note(&answer.headers);
             return Ok(Reply::ForTheClient(answer));
         }
         let began = Instant::now();
@@ -180,8 +180,8 @@ impl Running<'_> {
         reason.into()
     }
 
-    /// Counts what the library reports about the journal, and removes everything that is not the client's.
-    fn note(&self, headers: &mut HeaderMap) {
+    /// Counts what the library reports about the journal.
+    fn note(&self, headers: &HeaderMap) {
         let count = |name: &str| -> u64 {
             headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
         };

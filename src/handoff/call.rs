@@ -34,7 +34,7 @@ pub struct Limits {
 impl Limits {
     /// The longest document that can be valid. JSON escapes a byte into at most six.
     pub fn max_document(&self) -> usize {
-        (self.max_calls * self.max_call_bytes).saturating_mul(2).saturating_add(self.max_journal)
+        self.max_calls.saturating_mul(self.max_call_bytes).saturating_mul(2).saturating_add(self.max_journal)
     }
 }
 

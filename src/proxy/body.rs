@@ -10,6 +10,9 @@ use crate::exchange::{Full, Lease};
 use crate::telemetry::Reason;
 use crate::time::{Instant, timeout_at};
 
+/// The most that is allocated before anything arrived, in bytes.
+const FIRST_BUFFER: usize = 64 * 1024;
+
 /// Why there is no body.
 pub(super) enum Unread {
     /// The client is to be told.
@@ -34,11 +37,11 @@ pub(super) async fn read(
     if declared > limit {
         return Err(Unread::Refused(Reason::BodyTooLarge));
     }
-    lease.grow(declared).map_err(|Full| Unread::Refused(Reason::BuffersFull))?;
     if declared > 0 || !session.as_downstream_mut().is_body_empty() {
         send_continue(session).await?;
     }
-    let mut body = BytesMut::with_capacity(declared);
+    // Memory is taken as bytes arrive: a declared length costs a client nothing.
+    let mut body = BytesMut::with_capacity(declared.min(FIRST_BUFFER));
     loop {
         let chunk = timeout_at(deadline, session.as_downstream_mut().read_request_body())
             .await
@@ -48,8 +51,7 @@ pub(super) async fn read(
         if body.len() + chunk.len() > limit {
             return Err(Unread::Refused(Reason::BodyTooLarge));
         }
-        let beyond = (body.len() + chunk.len()).saturating_sub(declared.max(body.len()));
-        lease.grow(beyond).map_err(|Full| Unread::Refused(Reason::BuffersFull))?;
+        lease.grow(chunk.len()).map_err(|Full| Unread::Refused(Reason::BuffersFull))?;
         body.extend_from_slice(&chunk);
     }
 }
