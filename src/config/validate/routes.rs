@@ -1,0 +1,34 @@
+//! Rules for requests.
+
+use http::Method;
+
+use super::Check;
+use crate::config::file::{self, File};
+use crate::{admission, route};
+
+impl Check<'_> {
+    pub(super) fn routes(&mut self, file: &File) -> Vec<route::Config> {
+        let routes = file.routes.iter().enumerate();
+        routes.filter_map(|(n, route)| self.route(&format!("routes[{n}]"), route)).collect()
+    }
+
+    fn route(&mut self, key: &str, file: &file::Route) -> Option<route::Config> {
+        let mut methods = Vec::new();
+        for method in &file.methods {
+            match Method::from_bytes(method.as_bytes()) {
+                Ok(known) if method.chars().all(|c| c.is_ascii_uppercase() || c == '-') => methods.push(known),
+                _ => self.fault(&format!("{key}.methods"), format!("{method:?} is not a method; write \"POST\", say")),
+            }
+        }
+        if file.max_workers == Some(0) {
+            self.fault(&format!("{key}.max_workers"), "must be at least 1, or no request of this route is ever served");
+        }
+        let class = match file.class {
+            file::Class::Interactive => admission::Class::Interactive,
+            file::Class::Batch => admission::Class::Batch,
+        };
+        self.required(&format!("{key}.path"), file.path.is_some());
+        let path = file.path.clone()?.0;
+        Some(route::Config { path, methods, class, handoff: file.handoff, max_workers: file.max_workers })
+    }
+}
