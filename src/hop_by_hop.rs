@@ -1,7 +1,8 @@
 //! Headers that concern one connection only and must not be passed on (RFC 9110, section 7.6.1).
 
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -17,9 +18,19 @@ const ALWAYS: [HeaderName; 9] = [
     UPGRADE,
 ];
 
+/// Never taken off by a nomination: who is asked, how long the body is, and who asks.
+const END_TO_END: [HeaderName; 5] = [
+    HOST,
+    CONTENT_LENGTH,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+];
+
 /// The names that `headers` must lose: the known ones and those that `Connection` nominates.
 pub fn names(headers: &HeaderMap) -> Vec<HeaderName> {
-    connection_options(headers).filter_map(|option| option.parse().ok()).chain(ALWAYS).collect()
+    let nominated = connection_options(headers).filter_map(|option| option.parse().ok());
+    nominated.filter(|name| !END_TO_END.contains(name)).chain(ALWAYS).collect()
 }
 
 /// Removes them.
@@ -42,10 +53,13 @@ mod tests {
     #[test]
     fn headers_that_connection_nominates_stay_on_the_connection() {
         let mut headers = HeaderMap::new();
-        headers.insert("connection", HeaderValue::from_static("close, X-Private"));
+        headers.insert("connection", HeaderValue::from_static("close, X-Private, X-Forwarded-For, Host"));
+        headers.insert("host", HeaderValue::from_static("a"));
         headers.insert("x-private", HeaderValue::from_static("1"));
         headers.insert("x-public", HeaderValue::from_static("1"));
         remove(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-public"]);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["host", "x-public"]);
     }
 }

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use super::client::{Backend, Fault};
 use super::content::Content;
+use super::metrics::Orphan;
 use super::spool::{Feeder, Spool, spool};
-use crate::time::{Duration, Instant, sleep, timeout};
+use crate::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 /// The pause before the one retry: long enough for a restarting worker to listen again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -108,25 +109,32 @@ fn build(request: PassRequest) -> Result<Request<Content>, Fault> {
 
 /// Moves the body from the worker to the reader; to nobody when the reader has left, so that the worker can
 /// finish.
-async fn feed(backend: &Backend, mut body: Incoming, feeder: Feeder, mut orphan: Option<super::metrics::Orphan>) {
+///
+/// An answer without end would never finish, so a worker without a reader has one more time-out; then its
+/// connection is closed, which ends it at its next write.
+async fn feed(backend: &Backend, mut body: Incoming, feeder: Feeder, mut orphan: Option<Orphan>) {
+    let mut give_up = orphan.is_some().then(|| Instant::now() + backend.timeout);
     loop {
+        let deadline = give_up.unwrap_or_else(|| Instant::now() + backend.timeout);
         let frame = tokio::select! {
-            frame = timeout(backend.timeout, body.frame()) => frame,
+            frame = timeout_at(deadline, body.frame()) => frame,
             () = feeder.reader_gone(), if orphan.is_none() => {
                 orphan = Some(backend.metrics.orphan());
+                give_up = Some(Instant::now() + backend.timeout);
                 continue;
             }
         };
         let chunk: Bytes = match frame {
-            Ok(None) => return,
+            Ok(None) => return feeder.finish(),
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => data,
                 Err(_trailers) => continue,
             },
-            Ok(Some(Err(_))) | Err(_) => return feeder.fail(),
+            Ok(Some(Err(_))) | Err(_) => return, // unfinished, so broken off
         };
         if orphan.is_none() && !feeder.push(chunk).await {
             orphan = Some(backend.metrics.orphan());
+            give_up = Some(Instant::now() + backend.timeout);
         }
     }
 }

@@ -14,14 +14,22 @@ pub struct Broken;
 /// The reader's end.
 #[derive(Debug)]
 pub struct Spool {
-    chunks: mpsc::UnboundedReceiver<Result<Bytes, Broken>>,
+    pieces: mpsc::UnboundedReceiver<Piece>,
     room: Arc<Semaphore>,
     capacity: usize,
+    ended: bool,
+}
+
+/// A body that ends without [`Piece::End`] broke off, whatever ended the feeder.
+#[derive(Debug)]
+enum Piece {
+    Data(Bytes),
+    End,
 }
 
 /// The worker's end.
 pub(super) struct Feeder {
-    chunks: mpsc::UnboundedSender<Result<Bytes, Broken>>,
+    pieces: mpsc::UnboundedSender<Piece>,
     room: Arc<Semaphore>,
     capacity: usize,
 }
@@ -31,8 +39,8 @@ pub(super) fn spool(capacity: usize) -> (Feeder, Spool) {
     let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Semaphore::new(capacity));
-    let feeder = Feeder { chunks: sender, room: Arc::clone(&room), capacity };
-    (feeder, Spool { chunks: receiver, room, capacity })
+    let feeder = Feeder { pieces: sender, room: Arc::clone(&room), capacity };
+    (feeder, Spool { pieces: receiver, room, capacity, ended: false })
 }
 
 impl Spool {
@@ -41,11 +49,23 @@ impl Spool {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        let chunk = self.chunks.recv().await;
-        if let Some(Ok(bytes)) = &chunk {
-            self.room.add_permits(bytes.len().min(self.capacity));
+        if self.ended {
+            return None;
         }
-        chunk
+        match self.pieces.recv().await {
+            Some(Piece::Data(bytes)) => {
+                self.room.add_permits(bytes.len().min(self.capacity));
+                Some(Ok(bytes))
+            }
+            Some(Piece::End) => {
+                self.ended = true;
+                None
+            }
+            None => {
+                self.ended = true;
+                Some(Err(Broken))
+            }
+        }
     }
 }
 
@@ -54,22 +74,23 @@ impl Feeder {
     pub(super) async fn push(&self, chunk: Bytes) -> bool {
         let wanted = u32::try_from(chunk.len().min(self.capacity)).unwrap_or(u32::MAX);
         tokio::select! {
-            () = self.chunks.closed() => return false,
+            () = self.pieces.closed() => return false,
             room = self.room.acquire_many(wanted) => match room {
                 Ok(room) => room.forget(),
                 Err(_) => return false,
             },
         }
-        self.chunks.send(Ok(chunk)).is_ok()
+        self.pieces.send(Piece::Data(chunk)).is_ok()
     }
 
-    pub(super) fn fail(&self) {
+    /// The body is complete. A feeder that is dropped without saying so broke off.
+    pub(super) fn finish(self) {
         // A reader that is gone does not care.
-        let _ = self.chunks.send(Err(Broken));
+        let _ = self.pieces.send(Piece::End);
     }
 
     pub(super) async fn reader_gone(&self) {
-        self.chunks.closed().await;
+        self.pieces.closed().await;
     }
 }
 
@@ -86,7 +107,16 @@ mod tests {
         assert_eq!(spool.next().await, Some(Ok(Bytes::from_static(b"abcd"))));
         assert!(second.await);
         assert_eq!(spool.next().await, Some(Ok(Bytes::from_static(b"efghijk"))));
+        feeder.finish();
+        assert_eq!(spool.next().await, None);
+        assert_eq!(spool.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_feeder_that_vanishes_broke_off() {
+        let (feeder, mut spool) = spool(4);
         drop(feeder);
+        assert_eq!(spool.next().await, Some(Err(Broken)));
         assert_eq!(spool.next().await, None);
     }
 

@@ -1,7 +1,7 @@
 //! The calls of an exchange: all at once, each recorded, none holding a worker.
 
 use futures_util::future::join_all;
-use http::header;
+use http::HeaderMap;
 
 use super::metrics::Counted;
 use super::run::Running;
@@ -14,6 +14,9 @@ use crate::time::{Duration, Instant, timeout_at};
 
 /// Headers of a call that differ between two tries of the same request.
 const VOLATILE: [&str; 3] = ["x-stainless-retry-count", "idempotency-key", "traceparent"];
+
+/// Headers by which clients are told apart.
+const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
 
 impl Running<'_> {
     /// Makes the calls and adds their ends to the journal.
@@ -48,7 +51,8 @@ impl Running<'_> {
     async fn make(&self, call: Call) -> (Key, Finished) {
         let began = Instant::now();
         let key = self.key(&call);
-        let recorded = match self.all.kept.take(&key) {
+        let kept = self.is_identified().then(|| self.all.kept.take(&key)).flatten();
+        let recorded = match kept {
             Some(kept) => {
                 self.all.metrics.reused.inc();
                 kept
@@ -81,7 +85,11 @@ impl Running<'_> {
     }
 
     /// Keeps complete results of an exchange that cannot resume, so that its client's retry need not pay again.
+    /// Clients that cannot be told apart keep nothing.
     pub(super) fn keep_results(&self) {
+        if !self.is_identified() {
+            return;
+        }
         for (key, finished) in self.keys.iter().zip(self.journal.finished()) {
             if matches!(&finished.recorded, Recorded::Response(response) if (200..300).contains(&response.status)) {
                 self.all.kept.put(*key, finished.recorded.clone());
@@ -90,22 +98,19 @@ impl Running<'_> {
         }
     }
 
-    /// The identity of a call by this client: whoever retries presents the same credentials.
+    /// The identity of a call in a client's request: whoever retries sends the same request with the same
+    /// credentials.
     fn key(&self, call: &Call) -> Key {
-        let credentials = [header::AUTHORIZATION, header::COOKIE];
-        let client =
-            credentials.iter().flat_map(|name| self.request.headers.get_all(name).iter().map(|value| value.as_bytes()));
-        let mut headers: Vec<(&str, &[u8])> = call
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .filter(|(name, _)| !VOLATILE.contains(name))
-            .collect();
-        headers.sort_unstable();
-        let headers = headers.into_iter().flat_map(|(name, value)| [name.as_bytes(), value]);
-        let request = [call.method.as_str().as_bytes(), call.url.as_str().as_bytes(), &call.body];
-        let border: [&[u8]; 1] = [b"client"];
-        Key::of(request.into_iter().chain(headers).chain(border).chain(client))
+        let headers = sorted(&call.headers, |name| !VOLATILE.contains(&name));
+        let credentials = sorted(&self.request.headers, |name| CREDENTIALS.contains(&name));
+        let call = [call.method.as_str().as_bytes(), call.url.as_str().as_bytes(), &call.body];
+        let request = [self.request.method.as_str().as_bytes(), self.request.target.as_bytes(), &self.request.body];
+        let border: [&[u8]; 1] = [b"request"];
+        Key::of(call.into_iter().chain(flat(&headers)).chain(border).chain(request).chain(flat(&credentials)))
+    }
+
+    fn is_identified(&self) -> bool {
+        CREDENTIALS.iter().any(|name| self.request.headers.contains_key(*name))
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refused> {
@@ -117,6 +122,17 @@ impl Running<'_> {
         self.held += bytes;
         self.request.lease.grow(bytes).map_err(|Full| Reason::BuffersFull.into())
     }
+}
+
+fn sorted(headers: &HeaderMap, counts: impl Fn(&str) -> bool) -> Vec<(&str, &[u8])> {
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let mut pairs: Vec<_> = pairs.filter(|(name, _)| counts(name)).collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+fn flat<'a>(pairs: &'a [(&'a str, &'a [u8])]) -> impl Iterator<Item = &'a [u8]> {
+    pairs.iter().flat_map(|(name, value)| [name.as_bytes(), value])
 }
 
 impl Weigh for Recorded {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{Account, Exchanges, Refused, Request};
+use super::{Account, Exchanges, Full, Lease, Refused, Request};
 use crate::admission::{Class, Permit};
 use crate::backend::{Answer, Content, Fault, PassRequest, start_pass};
 use crate::cache::Key;
@@ -145,7 +145,8 @@ impl Running<'_> {
         }
         let began = Instant::now();
         let signature = answer.headers.remove("siding-signature");
-        let document = collect(answer, self.all.config.limits.max_document()).await;
+        let mut lease = self.all.buffers.lease();
+        let document = collect(answer, self.all.config.limits.max_document(), &mut lease).await;
         self.account.working += began.elapsed();
         match document.and_then(|document| self.parse(&document, signature.as_ref())) {
             Ok(calls) if self.pass + 1 >= self.all.config.limits.max_passes => {
@@ -155,6 +156,7 @@ impl Running<'_> {
             }
             Ok(calls) => Ok(Reply::Calls(calls)),
             Err(Unread::Broken) => Err(Reason::BackendClosed.into()),
+            Err(Unread::NoMemory) => Err(Reason::BuffersFull.into()),
             Err(Unread::Invalid(invalid)) => {
                 tracing::warn!(id = self.exchange.id, pass = self.pass, reason = %invalid, "refused a call of the app");
                 Err(self.refuse(invalid_reason(&invalid)))
@@ -200,16 +202,18 @@ impl Running<'_> {
 /// Why a call document could not be read.
 enum Unread {
     Broken,
+    NoMemory,
     Invalid(Invalid),
 }
 
-async fn collect(mut answer: Answer, limit: usize) -> Result<Bytes, Unread> {
+async fn collect(mut answer: Answer, limit: usize, lease: &mut Lease) -> Result<Bytes, Unread> {
     let mut document = BytesMut::new();
     while let Some(chunk) = answer.body.next().await {
         let chunk = chunk.map_err(|_| Unread::Broken)?;
         if document.len() + chunk.len() > limit {
             return Err(Unread::Invalid(Invalid::Limit(format!("the call document has more than {limit} bytes"))));
         }
+        lease.grow(chunk.len()).map_err(|Full| Unread::NoMemory)?;
         document.extend_from_slice(&chunk);
     }
     Ok(document.freeze())

@@ -16,6 +16,11 @@ const MAX_NAME: usize = 512;
 /// The longest digest, in bytes: SHA-256 in hexadecimal.
 const MAX_DIGEST: usize = 64;
 
+/// Bytes of JSON that one byte of text takes at the most: `\\u0000`.
+const MOST_ESCAPED: usize = 6;
+/// Bytes of a call besides its body: name, URL, headers.
+const CALL_OVERHEAD: usize = 64 * 1024;
+
 /// What an app may ask for at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -32,9 +37,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The longest document that can be valid. JSON escapes a byte into at most six.
+    /// The longest document that can be valid.
     pub fn max_document(&self) -> usize {
-        self.max_calls.saturating_mul(self.max_call_bytes).saturating_mul(2).saturating_add(self.max_journal)
+        let call = self.max_call_bytes.saturating_mul(MOST_ESCAPED).saturating_add(CALL_OVERHEAD);
+        self.max_calls.saturating_mul(call).saturating_add(self.max_journal)
     }
 }
 
@@ -108,10 +114,16 @@ pub fn parse(
     if !keys.verify(signed, signature, now) {
         return Err(Invalid::Signature);
     }
-    let read: Document = serde_json::from_slice(document).map_err(|error| Invalid::Malformed(error.to_string()))?;
+    let read: Document = serde_json::from_slice(document).map_err(|error| malformed(&error))?;
     read.check(signed, limits)?;
     let calls = read.calls.into_iter().map(|call| call.check(limits)).collect::<Result<_, _>>()?;
     Ok(Calls { calls, values: read.journal })
+}
+
+/// serde's own message quotes what it found, which may be a credential.
+fn malformed(error: &serde_json::Error) -> Invalid {
+    let (kind, line, column) = (error.classify(), error.line(), error.column());
+    Invalid::Malformed(format!("{kind:?} error at line {line}, column {column}"))
 }
 
 #[derive(Deserialize)]
@@ -279,6 +291,12 @@ mod tests {
         assert!(!is_call(StatusCode::OK, &headers));
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         assert!(!is_call(StatusCode::ACCEPTED, &headers));
+    }
+
+    #[test]
+    fn a_malformed_call_is_described_without_what_it_holds() {
+        let invalid = with(|d| d["calls"][0]["headers"] = json!(["authorization: Bearer sk-secret"])).unwrap_err();
+        assert!(matches!(&invalid, Invalid::Malformed(what) if !what.contains("sk-secret")), "{invalid}");
     }
 
     proptest! {

@@ -79,9 +79,10 @@ async fn read(gateway: &Gateway, session: &mut Session, policy: Policy) -> Resul
     let body = body::read(session, gateway.config.max_body, deadline, &mut lease).await?;
     let head = session.req_header();
     let mut headers: HeaderMap = head.headers.clone();
+    // First, or a client could nominate what is set below.
+    hygiene::remove_connection_headers(&mut headers);
     let client = hygiene::client_address(session);
     hygiene::request(&headers, &head.uri, client.as_deref(), hygiene::is_tls(session)).apply(&mut headers);
-    hygiene::remove_connection_headers(&mut headers);
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let method = head.method.clone();
     Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })

@@ -1,7 +1,7 @@
 //! Which headers pass between client and app. A client can never speak to the app in Siding's name, nor
 //! smuggle a header past it in WSGI's spelling.
 
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue};
+use http::header::{COOKIE, EXPECT, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
 use pingora::proxy::Session;
 
@@ -39,6 +39,11 @@ pub(super) fn request(headers: &HeaderMap, uri: &Uri, client: Option<&str>, is_t
     changes.remove.push(REQUEST_START);
     if let (false, Some(authority)) = (headers.contains_key(HOST), uri.authority()) {
         changes.set.extend(HeaderValue::from_str(authority.as_str()).map(|host| (HOST, host)));
+    }
+    if headers.get_all(COOKIE).iter().nth(1).is_some() {
+        // HTTP/2 clients may split it; towards HTTP/1.1 it is one again (RFC 9113, section 8.2.3).
+        let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        changes.set.extend(HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).map(|cookie| (COOKIE, cookie)));
     }
     if let Some(client) = client {
         let chain = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).chain([client]);
@@ -97,6 +102,15 @@ mod tests {
         let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "host", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn a_split_cookie_is_one_again() {
+        let mut map = HeaderMap::new();
+        map.append("cookie", HeaderValue::from_static("a=1"));
+        map.append("cookie", HeaderValue::from_static("sessionid=x"));
+        request(&map, &Uri::from_static("/"), None, false).apply(&mut map);
+        assert_eq!(map.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; sessionid=x"]);
     }
 
     #[test]

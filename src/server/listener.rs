@@ -1,6 +1,9 @@
 //! Sockets and TLS to Pingora services.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 
 use pingora::apps::HttpServerOptions;
@@ -36,14 +39,26 @@ pub(super) fn probe(server: &Server) -> Result<(), CannotBind> {
     for address in server.listen.iter().chain(&server.h2c).chain(&server.admin) {
         let bound = match address {
             Address::Tcp(address) => bind_tcp(address),
-            Address::Unix(path) => match std::os::unix::net::UnixStream::connect(path) {
-                Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
-                Err(_) => Ok(()),
-            },
+            Address::Unix(path) => free_path(path),
         };
         bound.map_err(|cause| CannotBind { address: address.to_string(), cause })?;
     }
     Ok(())
+}
+
+/// What is left of an earlier process may be replaced; anything else may not.
+fn free_path(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"))
+        }
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+            Err(_) => Ok(()),
+        },
+    }
 }
 
 /// Binds as Pingora will, with SO_REUSEADDR, so that a restart does not wait for old connections.
