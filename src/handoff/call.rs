@@ -16,7 +16,7 @@ const MAX_NAME: usize = 512;
 /// The longest digest, in bytes: SHA-256 in hexadecimal.
 const MAX_DIGEST: usize = 64;
 
-/// Bytes of JSON that one byte of text takes at the most: `\\u0000`.
+/// Bytes of JSON that one byte of text takes at the most: `\u0000`.
 const MOST_ESCAPED: usize = 6;
 /// Bytes of a call besides its body: name, URL, headers.
 const CALL_OVERHEAD: usize = 64 * 1024;
