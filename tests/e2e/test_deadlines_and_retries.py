@@ -48,7 +48,7 @@ def test_an_exchange_that_finds_no_worker_for_its_results_in_time_is_refused(llm
     settings = {"handoff": {"deadline": "2s"}, "backend": {"timeout": "1s", "workers": 1}}
     proxy = siding(worker, llm.url, settings)
     with proxy.connect() as client, proxy.connect() as slow:
-        client.start("POST", "/chat", body=b"question")
+        client.start("POST", "/chat", [("Authorization", "Token mine")], b"question")
         llm.until_stats({"in_flight": 1})
         slow.start("POST", "/slow", body=b"")
         worker.wait_for(2)

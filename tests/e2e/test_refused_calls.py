@@ -46,7 +46,7 @@ def spoiled(url):
         "too long a name": ("handoff-limit", HandOver([{**call, "name": "n" * 513}]), {}),
         "too large a document": (
             "handoff-limit",
-            HandOver([], document=b" " * 100_000),
+            HandOver([], document=b" " * 200_000),
             {"handoff": {"max_call_bytes": "1KiB", "max_calls": 2, "max_journal": "4KiB", "max_result": "4KiB"}},
         ),
         "too large a journal": ("handoff-limit", HandOver([call], journal=[value]), journal),
