@@ -48,10 +48,10 @@ impl Running<'_> {
         Ok(())
     }
 
-    async fn make(&self, call: Call) -> (Key, Finished) {
+    async fn make(&self, call: Call) -> (Option<Key>, Finished) {
         let began = Instant::now();
         let key = self.key(&call);
-        let kept = self.is_identified().then(|| self.all.kept.take(&key)).flatten();
+        let kept = key.and_then(|key| self.all.kept.take(&key));
         let recorded = match kept {
             Some(kept) => {
                 self.all.metrics.reused.inc();
@@ -85,13 +85,11 @@ impl Running<'_> {
     }
 
     /// Keeps complete results of an exchange that cannot resume, so that its client's retry need not pay again.
-    /// Clients that cannot be told apart keep nothing.
     pub(super) fn keep_results(&self) {
-        if !self.is_identified() {
-            return;
-        }
         for (key, finished) in self.keys.iter().zip(self.journal.finished()) {
-            if matches!(&finished.recorded, Recorded::Response(response) if (200..300).contains(&response.status)) {
+            let is_complete =
+                matches!(&finished.recorded, Recorded::Response(response) if (200..300).contains(&response.status));
+            if let (Some(key), true) = (key, is_complete) {
                 self.all.kept.put(*key, finished.recorded.clone());
                 self.all.metrics.kept.inc();
             }
@@ -99,18 +97,17 @@ impl Running<'_> {
     }
 
     /// The identity of a call in a client's request: whoever retries sends the same request with the same
-    /// credentials.
-    fn key(&self, call: &Call) -> Key {
+    /// credentials. Clients that cannot be told apart keep nothing, so there is none for them.
+    fn key(&self, call: &Call) -> Option<Key> {
         let headers = sorted(&call.headers, |name| !VOLATILE.contains(&name));
         let credentials = sorted(&self.request.headers, |name| CREDENTIALS.contains(&name));
+        if credentials.is_empty() {
+            return None;
+        }
         let call = [call.method.as_str().as_bytes(), call.url.as_str().as_bytes(), &call.body];
         let request = [self.request.method.as_str().as_bytes(), self.request.target.as_bytes(), &self.request.body];
         let border: [&[u8]; 1] = [b"request"];
-        Key::of(call.into_iter().chain(flat(&headers)).chain(border).chain(request).chain(flat(&credentials)))
-    }
-
-    fn is_identified(&self) -> bool {
-        CREDENTIALS.iter().any(|name| self.request.headers.contains_key(*name))
+        Some(Key::of(call.into_iter().chain(flat(&headers)).chain(border).chain(request).chain(flat(&credentials))))
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refused> {

@@ -23,7 +23,7 @@ pub(super) struct Running<'a> {
     pub(super) request: Request,
     pub(super) journal: Journal,
     /// The identities of the journal's calls, in its order.
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<Option<Key>>,
     /// Bytes in the journal.
     pub(super) held: usize,
     pub(super) pass: u32,
