@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-django test-e2e lint prerequisites
+.PHONY: help demo load test test-rust test-django test-e2e lint prerequisites
 
 PYTHON ?= python3
 # Virtual environments, made once and kept.
@@ -9,6 +9,7 @@ help:
 	@echo "make demo          load a Django app directly and through Siding, and compare"
 	@echo "make demo STAY=1   the same, and leave everything up until Ctrl-C"
 	@echo "make test          every test, as CI runs them; sets up what it needs"
+	@echo "make load          measure the figures that Siding promises (FIGURE=\"name\" picks some)"
 	@echo "make test-rust | test-django | test-e2e    parts of it (PYTEST_ARGS=\"-k name\" picks tests)"
 
 demo:
@@ -19,6 +20,10 @@ test: prerequisites lint test-rust test-django test-e2e
 
 prerequisites:
 	@$(PYTHON) tests/harness/prerequisites.py test
+
+# Each figure on its own: make load FIGURE="worker_cost". Nothing else should be running.
+load:
+	$(PYTHON) tests/load/run.py $(CACHE) $(FIGURE)
 
 lint:
 	@echo "== Python lints of tests and examples"

@@ -112,6 +112,11 @@ class Process:
         """The group without its first process: a server's workers, those that are alive."""
         return [pid for pid in _all_pids() if pid != self.pid and _group_of(pid) == self.pid]
 
+    def cpu_seconds(self) -> float:
+        """What the whole group has used so far, user and system."""
+        assert self.process is not None, f"{self.name} was not started"
+        return sum(map(cpu_seconds, [self.pid, *self.children()]))
+
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the first process."""
         assert self.process is not None, f"{self.name} was not started"
@@ -149,6 +154,15 @@ def rss_bytes(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far, user and system; 0 if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _new_file(directory: Path, name: str) -> Path:

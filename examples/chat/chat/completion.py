@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import openai
+
 from chat import providers
 
 Messages = list[dict[str, str]]
 
 
-def by_openai(messages: Messages) -> str:
-    """The OpenAI SDK, Chat Completions."""
-    completion = providers.openai_client().chat.completions.create(model=providers.OPENAI_MODEL, messages=messages)
+def by_openai(messages: Messages, client: openai.OpenAI | None = None) -> str:
+    """The OpenAI SDK, Chat Completions; with the process's client unless there is another."""
+    client = client or providers.openai_client()
+    completion = client.chat.completions.create(model=providers.OPENAI_MODEL, messages=messages)
     return completion.choices[0].message.content or ""
 
 

@@ -31,3 +31,11 @@ class Message(models.Model):
     role = models.CharField(max_length=16, choices=[(USER, "user"), (ASSISTANT, "assistant")])
     text = models.TextField()
     written = models.DateTimeField(auto_now_add=True)
+
+
+class Answer(models.Model):
+    """A question without a conversation, and what the model said."""
+
+    prompt = models.TextField()
+    text = models.TextField()
+    given = models.DateTimeField(auto_now_add=True)

@@ -33,10 +33,15 @@ def openai_key() -> str:
     return os.environ.get("OPENAI_API_KEY", "sk-example")
 
 
+def new_openai_client() -> openai.OpenAI:
+    """For the OpenAI API."""
+    return openai.OpenAI(base_url=openai_base_url(), api_key=openai_key(), max_retries=0, timeout=TIMEOUT_SECONDS)
+
+
 @cache
 def openai_client() -> openai.OpenAI:
     """For the OpenAI API."""
-    return openai.OpenAI(base_url=openai_base_url(), api_key=openai_key(), max_retries=0, timeout=TIMEOUT_SECONDS)
+    return new_openai_client()
 
 
 @cache

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client, TestCase
 from rest_framework.authtoken.models import Token
 
-from chat.models import Message
+from chat.models import Answer, Message
 
 
 class ChatTest(TestCase):
@@ -41,3 +41,9 @@ class ChatTest(TestCase):
         self.assertEqual(Client().post("/api/chat/").status_code, 401)
         with self.assertNumQueries(0):
             self.assertEqual(Client().get("/api/fast/").status_code, 200)
+
+    def test_an_answer_is_one_row_after_the_call_and_needs_no_token(self):
+        with mock.patch("chat.completion.by_openai", return_value="Hello"), self.assertNumQueries(1):
+            response = Client().post("/api/ask/", {"prompt": "Hi"}, content_type="application/json")
+        self.assertEqual(response.json(), {"answer": "Hello"})
+        self.assertEqual(list(Answer.objects.values_list("prompt", "text")), [("Hi", "Hello")])
