@@ -29,6 +29,7 @@
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
 //! | [`cache`] | results kept for later |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
+//! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
 //! | [`drain`], [`hop_by_hop`], [`secret`], [`time`] | small tools with one contract each |
 //!
 //! # Vocabulary
@@ -58,6 +59,7 @@ pub mod drain;
 pub mod exchange;
 pub mod handoff;
 pub mod hop_by_hop;
+pub mod http1;
 pub mod provider;
 pub mod proxy;
 pub mod route;

@@ -12,13 +12,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("drain", &[]),
     ("hop_by_hop", &[]),
+    ("http1", &["time"]),
     ("telemetry", &["time"]),
     ("cache", &["time"]),
     ("admission", &["time", "telemetry"]),
     ("route", &["admission"]),
-    ("backend", &["time", "telemetry"]),
+    ("backend", &["time", "telemetry", "http1"]),
     ("handoff", &["time", "secret"]),
-    ("provider", &["time", "secret", "telemetry", "hop_by_hop"]),
+    ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1"]),
     ("exchange", &["time", "telemetry", "drain", "admission", "backend", "handoff", "cache", "provider"]),
     ("proxy", &["time", "telemetry", "drain", "hop_by_hop", "admission", "backend", "handoff", "route", "exchange"]),
     (
@@ -47,8 +48,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["proxy/", "server/"]),
     ("prometheus", &["telemetry/", "metrics.rs", "exchange/buffers.rs", "server/build.rs"]),
-    ("hyper_rustls", &["provider/connector.rs"]),
+    ("hyper_rustls", &["provider/tls.rs"]),
     ("moka", &["cache/"]),
+    ("httparse", &["http1/", "proxy/preview.rs"]),
     ("toml", &["config/"]),
     ("clap", &["main.rs"]),
 ];

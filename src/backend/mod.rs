@@ -1,18 +1,15 @@
 //! The app's worker pool as an HTTP server: where it listens, one trip of a request through it, and whether
 //! it accepts connections. It must never decide what an answer means.
 
-mod address;
 mod client;
-mod content;
 mod metrics;
 mod pass;
 mod spool;
 
 use crate::time::Duration;
 
-pub use address::Address;
+pub use crate::http1::{Address, Content};
 pub use client::{Backend, Fault};
-pub use content::Content;
 pub use pass::{Answer, PassRequest, start as start_pass};
 pub use spool::{Broken, Spool};
 

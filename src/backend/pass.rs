@@ -1,17 +1,16 @@
-//! One trip of a request through a worker. It runs in a task of its own that keeps what the caller gave it
-//! to hold (the permit) until the backend leg has ended: a client that leaves does not free a worker, since
-//! a synchronous worker goes on until it is done.
+//! One trip of a request through a worker. It keeps what the caller gave it to hold (the permit) until the backend
+//! leg has ended: a client that leaves does not free a worker, since a synchronous worker goes on until it is done.
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Method, StatusCode};
+use tokio::runtime::Handle;
 
 use super::client::{Backend, Fault};
-use super::content::Content;
-use super::metrics::Orphan;
+use super::metrics::{Metrics, Orphan};
 use super::spool::{Feeder, Spool, spool};
+use crate::http1::{Body, Content, Request, Response};
 use crate::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 /// The pause before the one retry: long enough for a restarting worker to listen again.
@@ -49,62 +48,94 @@ pub struct Answer {
 /// See [`Fault`].
 ///
 /// # Cancel safety
-/// When the future is dropped the pass goes on to its end, holding `held`, and its answer is discarded.
+/// When the future is dropped the pass goes on to its end in a task of its own, holding `held`, and its answer is
+/// discarded.
 pub async fn start<H: Send + 'static>(backend: &Backend, request: PassRequest, held: H) -> Result<Answer, Fault> {
-    let (head, answered) = oneshot::channel();
-    tokio::spawn(run(backend.clone(), request, head, held));
-    answered.await.unwrap_or_else(|_| Err(Fault::Closed("the pass was cut off".into())))
+    Pass { running: Some(Box::pin(run(backend.clone(), request, held))), metrics: backend.metrics.clone() }.await
 }
 
-async fn run<H>(backend: Backend, request: PassRequest, mut head: oneshot::Sender<Result<Answer, Fault>>, held: H) {
-    let started = Instant::now();
-    let number = request.number;
-    let mut orphan = None;
-    let sent = {
-        let mut sending = std::pin::pin!(timeout(backend.timeout, send(&backend, request)));
-        loop {
-            tokio::select! {
-                sent = &mut sending => break sent.unwrap_or(Err(Fault::Timeout)),
-                () = head.closed(), if orphan.is_none() => orphan = Some(backend.metrics.orphan()),
-            }
+/// A pass under way. Somebody waits for it until it is dropped; then nobody does.
+struct Pass {
+    /// `None` once it has ended.
+    running: Option<Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>>>,
+    metrics: Metrics,
+}
+
+impl Future for Pass {
+    type Output = Result<Answer, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Taken out meanwhile, so that a panic ends it.
+        let mut running = self.running.take().expect("a future is not polled after its end");
+        let polled = running.as_mut().poll(context);
+        if polled.is_pending() {
+            self.running = Some(running);
+        }
+        polled
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let (Some(running), Ok(runtime)) = (self.running.take(), Handle::try_current()) else { return };
+        let orphan = self.metrics.orphan();
+        runtime.spawn(async move {
+            let unwanted = running.await;
+            drop(orphan);
+            drop(unwanted); // so that what feeds it lets the worker finish
+        });
+    }
+}
+
+/// What a busy worker means to others, until its backend leg has ended.
+struct Busy<H> {
+    metrics: Metrics,
+    number: u32,
+    since: Instant,
+    _held: H,
+}
+
+impl<H> Drop for Busy<H> {
+    fn drop(&mut self) {
+        self.metrics.passed(self.number, self.since.elapsed());
+    }
+}
+
+async fn run<H: Send + 'static>(backend: Backend, request: PassRequest, held: H) -> Result<Answer, Fault> {
+    let (metrics, number) = (backend.metrics.clone(), request.number);
+    let busy = Busy { metrics, number, since: Instant::now(), _held: held };
+    let sent = timeout(backend.timeout, send(&backend, &request)).await.unwrap_or(Err(Fault::Timeout));
+    let Response { status, headers, mut body } = sent?;
+    let body = match body.whole() {
+        Some(bytes) => {
+            drop(busy);
+            Spool::of(bytes)
+        }
+        None => {
+            let (feeder, spool) = spool(backend.response_buffer);
+            tokio::spawn(async move { feed(&backend, body, feeder, busy).await });
+            spool
         }
     };
-    match sent {
-        Ok(response) => {
-            let (feeder, spool) = spool(backend.response_buffer);
-            let (parts, body) = response.into_parts();
-            // A caller that is gone leaves the body to be drained below.
-            let _ = head.send(Ok(Answer { status: parts.status, headers: parts.headers, body: spool }));
-            feed(&backend, body, feeder, orphan).await;
-        }
-        Err(fault) => {
-            let _ = head.send(Err(fault));
-        }
-    }
-    backend.metrics.passed(number, started.elapsed());
-    drop(held);
+    Ok(Answer { status, headers, body })
 }
 
 /// Sends, once more where the app certainly has not acted on the request: it was never connected to, or the
 /// method is safe (RFC 9110, section 9.2.1).
-async fn send(backend: &Backend, request: PassRequest) -> Result<Response<Incoming>, Fault> {
-    let fault = match backend.send(build(request.clone())?).await {
+async fn send(backend: &Backend, request: &PassRequest) -> Result<Response, Fault> {
+    let fault = match backend.send(build(request)).await {
         Err(fault) if fault.nothing_ran() || request.method.is_safe() => fault,
         settled => return settled,
     };
     tracing::debug!(%fault, method = %request.method, "retrying a pass");
     sleep(RETRY_PAUSE).await;
-    backend.send(build(request)?).await
+    backend.send(build(request)).await
 }
 
-fn build(request: PassRequest) -> Result<Request<Content>, Fault> {
-    // The client library wants an absolute URI; the connector ignores the host, and `Host` is the client's.
-    let uri = http::Uri::builder().scheme("http").authority("app").path_and_query(request.target).build();
-    let mut built = Request::new(request.content);
-    *built.uri_mut() = uri.map_err(|error| Fault::Protocol(error.to_string()))?;
-    *built.method_mut() = request.method;
-    *built.headers_mut() = request.headers;
-    Ok(built)
+/// `Host` is the client's own, or none.
+fn build(request: &PassRequest) -> Request<'_> {
+    let PassRequest { method, target, headers, content, .. } = request;
+    Request { method, target, host: None, headers, content: content.clone() }
 }
 
 /// Moves the body from the worker to the reader; to nobody when the reader has left, so that the worker can
@@ -112,24 +143,22 @@ fn build(request: PassRequest) -> Result<Request<Content>, Fault> {
 ///
 /// An answer without end would never finish, so a worker without a reader has one more time-out; then its
 /// connection is closed, which ends it at its next write.
-async fn feed(backend: &Backend, mut body: Incoming, feeder: Feeder, mut orphan: Option<Orphan>) {
-    let mut give_up = orphan.is_some().then(|| Instant::now() + backend.timeout);
+async fn feed<H>(backend: &Backend, mut body: Body, feeder: Feeder, busy: Busy<H>) {
+    let mut orphan: Option<Orphan> = None;
+    let mut give_up = None;
     loop {
         let deadline = give_up.unwrap_or_else(|| Instant::now() + backend.timeout);
-        let frame = tokio::select! {
-            frame = timeout_at(deadline, body.frame()) => frame,
+        let piece = tokio::select! {
+            piece = timeout_at(deadline, body.next()) => piece,
             () = feeder.reader_gone(), if orphan.is_none() => {
                 orphan = Some(backend.metrics.orphan());
                 give_up = Some(Instant::now() + backend.timeout);
                 continue;
             }
         };
-        let chunk: Bytes = match frame {
-            Ok(None) => return feeder.finish(),
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => data,
-                Err(_trailers) => continue,
-            },
+        let chunk = match piece {
+            Ok(None) => break,
+            Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(_))) | Err(_) => return, // unfinished, so broken off
         };
         if orphan.is_none() && !feeder.push(chunk).await {
@@ -137,4 +166,6 @@ async fn feed(backend: &Backend, mut body: Incoming, feeder: Feeder, mut orphan:
             give_up = Some(Instant::now() + backend.timeout);
         }
     }
+    drop(busy); // a slow reader must not hold the worker
+    feeder.finish();
 }

@@ -13,11 +13,19 @@ pub struct Broken;
 
 /// The reader's end.
 #[derive(Debug)]
-pub struct Spool {
-    pieces: mpsc::UnboundedReceiver<Piece>,
-    room: Arc<Semaphore>,
-    capacity: usize,
-    ended: bool,
+pub struct Spool(State);
+
+#[derive(Debug)]
+enum State {
+    /// All of it is here.
+    Whole(Bytes),
+    /// A feeder brings it.
+    Fed {
+        pieces: mpsc::UnboundedReceiver<Piece>,
+        room: Arc<Semaphore>,
+        capacity: usize,
+    },
+    Ended,
 }
 
 /// A body that ends without [`Piece::End`] broke off, whatever ended the feeder.
@@ -40,32 +48,34 @@ pub(super) fn spool(capacity: usize) -> (Feeder, Spool) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Semaphore::new(capacity));
     let feeder = Feeder { pieces: sender, room: Arc::clone(&room), capacity };
-    (feeder, Spool { pieces: receiver, room, capacity, ended: false })
+    (feeder, Spool(State::Fed { pieces: receiver, room, capacity }))
 }
 
 impl Spool {
+    /// A body that is here already.
+    pub(super) fn of(bytes: Bytes) -> Self {
+        Self(if bytes.is_empty() { State::Ended } else { State::Whole(bytes) })
+    }
+
     /// The next piece of the body; `None` at its end.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        if self.ended {
-            return None;
-        }
-        match self.pieces.recv().await {
-            Some(Piece::Data(bytes)) => {
-                self.room.add_permits(bytes.len().min(self.capacity));
-                Some(Ok(bytes))
-            }
-            Some(Piece::End) => {
-                self.ended = true;
-                None
-            }
-            None => {
-                self.ended = true;
-                Some(Err(Broken))
-            }
-        }
+        let last = match &mut self.0 {
+            State::Ended => None,
+            State::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
+            State::Fed { pieces, room, capacity } => match pieces.recv().await {
+                Some(Piece::Data(bytes)) => {
+                    room.add_permits(bytes.len().min(*capacity));
+                    return Some(Ok(bytes));
+                }
+                Some(Piece::End) => None,
+                None => Some(Err(Broken)),
+            },
+        };
+        self.0 = State::Ended;
+        last
     }
 }
 

@@ -52,25 +52,22 @@ impl Running<'_> {
         let began = Instant::now();
         let key = self.key(&call);
         let kept = key.and_then(|key| self.all.kept.take(&key));
+        let Call { name, digest, method, url, headers, body, timeout_ms } = call;
         let recorded = match kept {
             Some(kept) => {
                 self.all.metrics.reused.inc();
                 kept
             }
-            None => self.ask_provider(&call).await,
+            None => {
+                let patience = timeout_ms.map(Duration::from_millis);
+                self.ask_provider(provider::Request { method, url, headers, body, patience }).await
+            }
         };
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        (key, Finished { name: call.name, digest: call.digest, pass: self.pass, elapsed_ms, recorded })
+        (key, Finished { name, digest, pass: self.pass, elapsed_ms, recorded })
     }
 
-    async fn ask_provider(&self, call: &Call) -> Recorded {
-        let request = provider::Request {
-            method: call.method.clone(),
-            url: call.url.clone(),
-            headers: call.headers.clone(),
-            body: call.body.clone(),
-            patience: call.timeout_ms.map(Duration::from_millis),
-        };
+    async fn ask_provider(&self, request: provider::Request) -> Recorded {
         let asking = self.all.providers.call(request, self.all.config.limits.max_result);
         match timeout_at(self.calls_deadline(), asking).await {
             Ok(Some(Ok(response))) => Recorded::Response(Response {

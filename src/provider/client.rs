@@ -4,10 +4,11 @@ use rustls::RootCertStore;
 use url::Url;
 
 use super::attempt::{self, Attempt};
-use super::connector::{self, BadTrust, HttpClient};
 use super::dialect::KEY_PARAMETER;
 use super::metrics::Metrics;
 use super::retry::{self, Budget};
+use super::tls::{self, BadTrust};
+use super::transport::Transport;
 use super::{Config, Failure, Request, Response, directory, headers};
 use crate::telemetry::Registry;
 use crate::time::{Instant, sleep, timeout};
@@ -15,7 +16,7 @@ use crate::time::{Instant, sleep, timeout};
 #[derive(Debug)]
 struct Provider {
     config: Config,
-    client: HttpClient,
+    transport: Transport,
     budget: Budget,
 }
 
@@ -35,13 +36,13 @@ impl Providers {
         let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
         let metrics = Metrics::new(registry, &names);
         let roots = if configs.iter().any(|config| config.base_url.is_tls()) {
-            connector::system_roots()
+            tls::system_roots()
         } else {
             RootCertStore::empty()
         };
         let provider = |config: Config| {
             Ok(Provider {
-                client: connector::client(&config, &roots)?,
+                transport: Transport::new(&config, &roots)?,
                 budget: Budget::new(config.retry.budget),
                 config,
             })
@@ -91,7 +92,7 @@ impl Providers {
         let mut number = 1;
         loop {
             self.metrics.attempt(name, number);
-            let attempt = Attempt { client: &provider.client, host: base_url.host(), timeouts, limit };
+            let attempt = Attempt { transport: &provider.transport, host: base_url.host(), timeouts, limit };
             let result = attempt::make(&attempt, &request, |after| self.metrics.first_byte(name, after)).await;
             let (retriable, asked) = match &result {
                 Ok(response) => (retry::may_help(response.status, &response.headers), Some(&response.headers)),

@@ -43,6 +43,11 @@ impl BaseUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host(), self.0.port_or_known_default().unwrap_or_default())
+    }
+
     /// Whether calls travel over TLS.
     pub fn is_tls(&self) -> bool {
         self.0.scheme() == "https"

@@ -4,20 +4,21 @@
 
 mod attempt;
 mod client;
-mod connector;
 mod dialect;
 mod directory;
 mod headers;
 mod metrics;
 mod retry;
+mod tls;
+mod transport;
 
 use crate::secret::Secret;
 use crate::time::Duration;
 
 pub use client::Providers;
-pub use connector::BadTrust;
 pub use dialect::Dialect;
 pub use directory::{BadBaseUrl, BaseUrl};
+pub use tls::BadTrust;
 
 /// A configured vendor.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use crate::exchange::{Full, Lease};
 use crate::telemetry::Reason;
@@ -22,13 +22,13 @@ pub(super) enum Unread {
 }
 
 /// The declared length of a body.
-pub(super) fn declared_length(session: &Session) -> Option<usize> {
+pub(super) fn declared_length(session: &ServerSession) -> Option<usize> {
     session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Reads the body, at most `limit` bytes, until `deadline`.
 pub(super) async fn read(
-    session: &mut Session,
+    session: &mut ServerSession,
     limit: usize,
     deadline: Instant,
     lease: &mut Lease,
@@ -37,13 +37,13 @@ pub(super) async fn read(
     if declared > limit {
         return Err(Unread::Refused(Reason::BodyTooLarge));
     }
-    if declared > 0 || !session.as_downstream_mut().is_body_empty() {
+    if declared > 0 || !session.is_body_empty() {
         send_continue(session).await?;
     }
     // Memory is taken as bytes arrive: a declared length costs a client nothing.
     let mut body = BytesMut::with_capacity(declared.min(FIRST_BUFFER));
     loop {
-        let chunk = timeout_at(deadline, session.as_downstream_mut().read_request_body())
+        let chunk = timeout_at(deadline, session.read_request_body())
             .await
             .map_err(|_| Unread::Refused(Reason::BodyTimeout))?
             .map_err(|_| Unread::ClientGone)?;
@@ -57,15 +57,15 @@ pub(super) async fn read(
 }
 
 /// Pingora does this on its own path only.
-async fn send_continue(session: &mut Session) -> Result<(), Unread> {
+async fn send_continue(session: &mut ServerSession) -> Result<(), Unread> {
     let expects = session
         .req_header()
         .headers
         .get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if !expects || session.as_downstream().as_http1().is_none() {
+    if !expects || session.as_http1().is_none() {
         return Ok(());
     }
     let go_on = ResponseHeader::build(StatusCode::CONTINUE, Some(0)).map_err(|_| Unread::ClientGone)?;
-    session.write_response_header(Box::new(go_on), false).await.map_err(|_| Unread::ClientGone)
+    session.write_response_header(Box::new(go_on)).await.map_err(|_| Unread::ClientGone)
 }

@@ -5,52 +5,46 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Method};
+use http::request::Parts;
+use pingora::http::RequestHeader;
 use pingora::prelude::{Error, ErrorType, Result};
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use super::body::Unread;
 use super::context::{Context, Stage};
-use super::{Gateway, body, connection, deliver, hygiene, respond};
+use super::{Gateway, body, connection, deliver, hygiene, request, respond};
 use crate::backend::Answer;
 use crate::exchange::{Refused, Request};
-use crate::handoff::{self, Offer};
+use crate::handoff::Offer;
 use crate::route::Policy;
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Instant;
 
-/// The offer, if this request can suspend. Uploads that are too large to be sent again and upgrades cannot, nor
-/// can HEAD, whose answer has no body that could hold a call.
-pub(super) fn suspendable<'a>(gateway: &'a Gateway, session: &Session, policy: Policy) -> Option<&'a Offer> {
-    let offer = gateway.exchanges.offer.as_ref().filter(|_| policy.handoff)?;
-    let is_upgrade = session.as_downstream().is_upgrade_req();
-    let too_large = body::declared_length(session).is_some_and(|length| length > gateway.config.max_body);
-    let is_head = session.req_header().method == Method::HEAD;
-    (!is_upgrade && !too_large && !is_head).then_some(offer)
-}
-
 /// Runs the exchange and answers the client; `true` says that this was done.
 pub(super) async fn run(
     gateway: &Gateway,
-    session: &mut Session,
+    session: &mut ServerSession,
     context: &mut Context,
     policy: Policy,
     offer: &Offer,
-    exchange: &handoff::Exchange,
 ) -> Result<bool> {
     context.account.mode = Mode::Plain;
+    let exchange = match request::accept(gateway, session, context) {
+        Ok(exchange) => exchange,
+        Err(refused) => return respond::refuse(gateway, session, context, refused).await,
+    };
     let request = match read(gateway, session, policy).await {
         Ok(request) => request,
         Err(Unread::Refused(reason)) => return respond::refuse(gateway, session, context, reason.into()).await,
         Err(Unread::ClientGone) => return Ok(respond::gone(session, context)),
     };
     context.account.client += context.began.elapsed();
-    let running = Box::pin(contained(gateway.exchanges.run(offer, exchange, request, &mut context.account)));
+    let running = Box::pin(contained(gateway.exchanges.run(offer, &exchange, request, &mut context.account)));
     let ended = tokio::select! {
         biased;
         ended = running => ended,
-        _gone = session.as_downstream_mut().read_body_or_idle(true) => return Ok(respond::gone(session, context)),
+        _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
     match ended {
         Ok(answer) => answered(gateway, session, context, answer).await,
@@ -58,7 +52,7 @@ pub(super) async fn run(
     }
 }
 
-async fn answered(gateway: &Gateway, session: &mut Session, context: &mut Context, answer: Answer) -> Result<bool> {
+async fn answered(gateway: &Gateway, session: &mut ServerSession, context: &mut Context, answer: Answer) -> Result<bool> {
     let began = Instant::now();
     connection::close_if_draining(gateway, session);
     let outcome = deliver::run(session, answer).await;
@@ -73,19 +67,28 @@ async fn answered(gateway: &Gateway, session: &mut Session, context: &mut Contex
     }
 }
 
-async fn read(gateway: &Gateway, session: &mut Session, policy: Policy) -> Result<Request, Unread> {
+async fn read(gateway: &Gateway, session: &mut ServerSession, policy: Policy) -> Result<Request, Unread> {
     let mut lease = gateway.exchanges.buffers.lease();
     let deadline = Instant::now() + gateway.config.body_timeout;
     let body = body::read(session, gateway.config.max_body, deadline, &mut lease).await?;
-    let head = session.req_header();
-    let mut headers: HeaderMap = head.headers.clone();
+    let (client, is_tls) = (hygiene::client_address(session), hygiene::is_tls(session));
+    let Parts { method, uri, mut headers, .. } = take_head(session)?;
     // First, or a client could nominate what is set below.
     hygiene::remove_connection_headers(&mut headers);
-    let client = hygiene::client_address(session);
-    hygiene::request(&headers, &head.uri, client.as_deref(), hygiene::is_tls(session)).apply(&mut headers);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let method = head.method.clone();
+    hygiene::request(&headers, &uri, client.as_deref(), is_tls).apply(&mut headers);
+    let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })
+}
+
+/// Takes the request's head out of the session, which goes on with what it needs to frame an answer: an exchange that
+/// waits holds its headers once.
+fn take_head(session: &mut ServerSession) -> Result<Parts, Unread> {
+    let head = session.req_header();
+    let (method, uri, version) = (head.method.clone(), head.uri.clone(), head.version);
+    let mut rest = RequestHeader::build_no_case(method, b"/", Some(0)).map_err(|_| Unread::ClientGone)?;
+    rest.set_uri(uri);
+    rest.set_version(version);
+    Ok(std::mem::replace(session.req_header_mut(), rest).into())
 }
 
 /// A panic in one exchange is an error of that exchange alone.

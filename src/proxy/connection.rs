@@ -1,7 +1,7 @@
 //! A client's connection: how long it is kept and how long one operation on it may take.
 
 use http::Version;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
 use crate::hop_by_hop;
@@ -15,28 +15,27 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Per-request settings without which connections would live for ever or a pipelining client would break a
 /// healthy wait.
-pub(super) fn settle(gateway: &Gateway, session: &mut Session) {
+pub(super) fn settle(gateway: &Gateway, session: &mut ServerSession) {
     let config = &gateway.config;
     let keepalive = (!gateway.drain.is_draining() && may_keep_alive(session)).then_some(config.keepalive.as_secs());
     session.set_keepalive(keepalive.filter(|&seconds| seconds > 0));
     session.set_read_timeout(Some(READ_TIMEOUT));
     session.set_write_timeout(Some(config.write_timeout));
-    let downstream = session.as_downstream_mut();
-    downstream.set_pipelining_enabled(true);
+    session.set_pipelining_enabled(true);
     // Or a `100 Continue` would close the connection after its answer, like any answer before the body was read.
-    downstream.set_close_on_response_before_downstream_finish(false);
-    downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+    session.set_close_on_response_before_downstream_finish(false);
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
 
 /// A shutdown may have begun since the connection was settled.
-pub(super) fn close_if_draining(gateway: &Gateway, session: &mut Session) {
+pub(super) fn close_if_draining(gateway: &Gateway, session: &mut ServerSession) {
     if gateway.drain.is_draining() {
         session.set_keepalive(None);
     }
 }
 
 /// Clients before HTTP/1.1 must ask for it (RFC 9112, section 9.3); `Connection: close` is Pingora's business.
-fn may_keep_alive(session: &Session) -> bool {
+fn may_keep_alive(session: &ServerSession) -> bool {
     let request = session.req_header();
     let mut options = hop_by_hop::connection_options(&request.headers);
     request.version > Version::HTTP_10 || options.any(|option| option.eq_ignore_ascii_case("keep-alive"))

@@ -1,9 +1,10 @@
 //! The app's answer on its way to the client.
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use super::hygiene;
 use crate::backend::Answer;
@@ -12,16 +13,16 @@ use crate::telemetry::Outcome;
 
 /// Writes head and body. A body that breaks off is never made to look complete: the connection is closed
 /// without the last chunk.
-pub(super) async fn run(session: &mut Session, mut answer: Answer) -> Outcome {
+pub(super) async fn run(session: &mut ServerSession, mut answer: Answer) -> Outcome {
     let Ok(head) = head(session, &answer) else { return Outcome::ClientGone };
-    if session.write_response_header(Box::new(head), false).await.is_err() {
+    if session.write_response_header(Box::new(head)).await.is_err() {
         return Outcome::ClientGone;
     }
     let has_body = has_body(&session.req_header().method, answer.status);
     while let Some(chunk) = answer.body.next().await {
         match chunk {
             Ok(bytes) if has_body => {
-                if session.write_response_body(Some(bytes), false).await.is_err() {
+                if session.write_response_body(bytes, false).await.is_err() {
                     return Outcome::ClientGone;
                 }
             }
@@ -32,13 +33,13 @@ pub(super) async fn run(session: &mut Session, mut answer: Answer) -> Outcome {
             }
         }
     }
-    match session.write_response_body(None, true).await {
+    match session.write_response_body(Bytes::new(), true).await {
         Ok(()) => Outcome::Answered,
         Err(_) => Outcome::ClientGone,
     }
 }
 
-fn head(session: &Session, answer: &Answer) -> Result<ResponseHeader> {
+fn head(session: &ServerSession, answer: &Answer) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 1))?;
     let dropped = hop_by_hop::names(&answer.headers);
     for (name, value) in &answer.headers {
@@ -53,9 +54,9 @@ fn head(session: &Session, answer: &Answer) -> Result<ResponseHeader> {
 }
 
 /// Framing is ours on HTTP/1.1. HTTP/1.0 clients read to the end of the connection; HTTP/2 frames by itself.
-fn needs_chunks(session: &Session, status: StatusCode, headers: &HeaderMap) -> bool {
+fn needs_chunks(session: &ServerSession, status: StatusCode, headers: &HeaderMap) -> bool {
     let request = session.req_header();
-    session.as_downstream().as_http1().is_some()
+    session.as_http1().is_some()
         && request.version == Version::HTTP_11
         && has_body(&request.method, status)
         && !headers.contains_key(header::CONTENT_LENGTH)

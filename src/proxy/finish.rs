@@ -1,14 +1,14 @@
 //! The last phase: exactly one outcome per request, to metrics and access log.
 
 use pingora::prelude::Error;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use super::context::{Context, Stage};
 use super::{Gateway, pass_through};
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::{self, Line};
 
-pub(super) fn run(gateway: &Gateway, session: &Session, error: Option<&Error>, context: &mut Context) {
+pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
     if let Some(since) = pass_through::streamed_since(&context.stage) {
         context.account.working += since.elapsed();
     }

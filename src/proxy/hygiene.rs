@@ -3,7 +3,7 @@
 
 use http::header::{COOKIE, EXPECT, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use crate::exchange::REQUEST_START;
 use crate::hop_by_hop;
@@ -69,14 +69,14 @@ pub(super) fn is_internal(name: &HeaderName) -> bool {
 }
 
 /// The client's address, for `X-Forwarded-For`; none over a Unix socket.
-pub(super) fn client_address(session: &Session) -> Option<String> {
-    let address = session.as_downstream().client_addr()?.as_inet()?;
+pub(super) fn client_address(session: &ServerSession) -> Option<String> {
+    let address = session.client_addr()?.as_inet()?;
     Some(address.ip().to_canonical().to_string())
 }
 
 /// Whether the client's connection is encrypted.
-pub(super) fn is_tls(session: &Session) -> bool {
-    session.as_downstream().digest().is_some_and(|digest| digest.ssl_digest.is_some())
+pub(super) fn is_tls(session: &ServerSession) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The edge: the only user of Pingora's `ProxyHttp`, one file per phase. Requests that can suspend are read
-//! whole and run as exchanges; all others take Pingora's own streaming path. It must never know the hand-off
+//! whole and run as exchanges; all others take Pingora's own streaming path. `edge` looks at a request first and
+//! decides who carries it. It must never know the hand-off
 //! protocol.
 
 mod body;
@@ -7,9 +8,11 @@ mod buffered;
 mod connection;
 mod context;
 mod deliver;
+mod edge;
 mod finish;
 mod hygiene;
 mod pass_through;
+mod preview;
 mod request;
 mod respond;
 
@@ -27,6 +30,7 @@ use crate::route::Table;
 use crate::time::Duration;
 
 use context::Context;
+pub use edge::Edge;
 
 /// How clients are served.
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ pub struct Config {
     pub backend_keepalive: Duration,
 }
 
-/// The application that Pingora runs for each listener.
+/// What the edge works with, and the hooks of Pingora's proxy.
 #[derive(Clone)]
 pub struct Gateway {
     config: Arc<Config>,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use serde::Serialize;
 
 use super::context::{Context, Stage};
@@ -35,7 +35,7 @@ struct Problem<'a> {
 /// Answers in the app's place.
 pub(super) async fn refuse(
     gateway: &Gateway,
-    session: &mut Session,
+    session: &mut ServerSession,
     context: &mut Context,
     refused: Refused,
 ) -> Result<bool> {
@@ -48,7 +48,7 @@ pub(super) async fn refuse(
 }
 
 /// Notes that there is nobody to answer.
-pub(super) fn gone(session: &mut Session, context: &mut Context) -> bool {
+pub(super) fn gone(session: &mut ServerSession, context: &mut Context) -> bool {
     session.set_keepalive(None);
     context.stage = Stage::Ended(Outcome::ClientGone);
     true
@@ -59,7 +59,7 @@ pub(super) fn gone(session: &mut Session, context: &mut Context) -> bool {
 ///
 /// # Errors
 /// Fails when the client has left.
-pub(super) async fn problem(session: &mut Session, refused: Refused, exchange: &str) -> Result<()> {
+pub(super) async fn problem(session: &mut ServerSession, refused: Refused, exchange: &str) -> Result<()> {
     let (status, title, detail) = describe(refused.reason);
     let kind = format!("{PROBLEM_TYPE}{}", refused.reason.as_str());
     let problem = Problem { kind, title, status: status.as_u16(), detail, exchange };
@@ -72,12 +72,12 @@ pub(super) async fn problem(session: &mut Session, refused: Refused, exchange: &
         let after = refused.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
         head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil() as u64)?;
     }
-    if !session.as_downstream_mut().is_body_done() {
+    if !session.is_body_done() {
         session.set_keepalive(None);
     }
     let is_head = session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body((!is_head).then(|| Bytes::from(body)), true).await
+    session.write_response_header(Box::new(head)).await?;
+    session.write_response_body(if is_head { Bytes::new() } else { body.into() }, true).await
 }
 
 /// Status, title, and what to do.

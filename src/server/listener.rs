@@ -10,17 +10,17 @@ use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::protocols::http::v2::server::default_h2_options;
-use pingora::proxy::{HttpProxy, ProxyServiceBuilder};
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
 use crate::backend::Address;
 use crate::config::Server;
-use crate::proxy::Gateway;
+use crate::proxy::{Edge, Gateway};
 use crate::time::Duration;
 
-/// Bytes read at once from a client. Pingora's own 64 KiB stay with every connection, waiting ones included.
-const READ_BUFFER: usize = 4096;
+/// Bytes read ahead of what is asked for. They stay with every connection, waiting ones included, and larger reads
+/// go past them.
+const READ_BUFFER: usize = 512;
 /// How long an HTTP/2 connection without streams is kept.
 const H2_IDLE: Duration = Duration::from_secs(120);
 /// Streams of one HTTP/2 connection at once.
@@ -67,7 +67,7 @@ fn bind_tcp(address: &str) -> io::Result<()> {
 }
 
 /// The services that serve clients: one for HTTP/1.1 and TLS, one for HTTP/2 without TLS.
-pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, gateway: &Gateway) -> Vec<Service<HttpProxy<Gateway>>> {
+pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, gateway: &Gateway) -> Vec<Service<Edge>> {
     let mut services = Vec::new();
     if !server.listen.is_empty() {
         let mut service = service("http", conf, gateway, false);
@@ -89,17 +89,13 @@ pub(super) fn describe(server: &Server) -> String {
     server.listen.iter().chain(&server.h2c).map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn service(name: &str, conf: &Arc<ServerConf>, gateway: &Gateway, h2c: bool) -> Service<HttpProxy<Gateway>> {
+fn service(name: &str, conf: &Arc<ServerConf>, gateway: &Gateway, h2c: bool) -> Service<Edge> {
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
     options.h2_idle_timeout = Some(H2_IDLE);
-    let mut service = ProxyServiceBuilder::new(conf, gateway.clone()).name(name).server_options(options).build();
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
-    if let Some(app) = service.app_logic_mut() {
-        app.h2_options = Some(h2);
-    }
-    service
+    Service::new(name.to_owned(), Edge::new(gateway.clone(), conf, options, h2))
 }
 
 fn listener(address: &Address, tls: Option<&(String, String)>) -> ListenerConfig {

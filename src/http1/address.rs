@@ -1,4 +1,4 @@
-//! Where the app listens: TCP or a Unix socket.
+//! Where a server listens: TCP or a Unix socket.
 
 use std::fmt;
 use std::path::PathBuf;

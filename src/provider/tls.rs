@@ -1,4 +1,4 @@
-//! The HTTP client of one provider: its connections, what they trust, how much they buffer.
+//! The connections to one provider over TLS: what they trust, how much they buffer. HTTP/2 shares one among calls.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,11 +15,11 @@ use super::Config;
 use crate::time::Duration;
 
 /// How long an idle connection to a provider is kept.
-const KEEP_IDLE: Duration = Duration::from_secs(90);
+pub(super) const KEEP_IDLE: Duration = Duration::from_secs(90);
 /// Bytes read at once from a provider. Each waiting call holds one such buffer.
 const READ_BUFFER: usize = 4096;
 
-pub(super) type HttpClient = Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+pub(super) type TlsClient = Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
 
 /// Certificates that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,15 +33,15 @@ pub enum BadTrust {
 }
 
 /// A client without connections.
-pub(super) fn client(config: &Config, roots: &RootCertStore) -> Result<HttpClient, BadTrust> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
+pub(super) fn client(config: &Config, roots: &RootCertStore) -> Result<TlsClient, BadTrust> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
     let tls = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls(config, roots)?)
-        .https_or_http()
+        .https_only()
         .enable_all_versions()
-        .wrap_connector(http);
+        .wrap_connector(tcp);
     let mut connector = TimeoutConnector::new(tls);
     connector.set_connect_timeout(Some(config.timeouts.connect));
     Ok(Client::builder(TokioExecutor::new())
@@ -59,7 +59,7 @@ fn tls(config: &Config, roots: &RootCertStore) -> Result<ClientConfig, BadTrust>
             return Err(BadTrust::CaFile(config.name.clone()));
         }
     }
-    if config.base_url.is_tls() && roots.is_empty() {
+    if roots.is_empty() {
         return Err(BadTrust::NoRoots(config.name.clone()));
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());

@@ -1,0 +1,113 @@
+//! The body of a response as it arrives.
+
+use bytes::Bytes;
+
+use super::Error;
+use super::chunked::Chunked;
+use super::connection::Connection;
+use super::pool::Pool;
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// Where the coding says.
+    Chunked(Chunked),
+    /// With the connection.
+    ToTheEnd,
+}
+
+impl Framing {
+    pub(super) fn chunked() -> Self {
+        Self::Chunked(Chunked::Size)
+    }
+}
+
+/// A body. When it has ended, its connection serves another request; when it is dropped before, the connection is
+/// closed.
+#[derive(Debug)]
+pub struct Body {
+    /// `None` once the body has ended or failed.
+    connection: Option<Connection>,
+    framing: Framing,
+    /// Where the connection goes afterwards.
+    pool: Option<Pool>,
+}
+
+impl Body {
+    pub(super) fn new(connection: Connection, framing: Framing, pool: Option<Pool>) -> Self {
+        Self { connection: Some(connection), framing, pool }
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// Fails when the connection ended before the body did, or the body is malformed.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        loop {
+            match self.arrived() {
+                Ok(None) => {}
+                Ok(Some(bytes)) => return Some(Ok(bytes)),
+                Err(error) => return self.failed(error),
+            }
+            let connection = self.connection.as_mut()?;
+            if let Err(error) = connection.fill().await {
+                return match (error, self.framing) {
+                    (Error::Closed(None), Framing::ToTheEnd) => self.connection.take().and(None),
+                    (error, _) => self.failed(error),
+                };
+            }
+        }
+    }
+
+    /// The whole body, if all of it has arrived already.
+    pub fn whole(&mut self) -> Option<Bytes> {
+        let Framing::Length(length) = self.framing else { return None };
+        let Some(connection) = &mut self.connection else { return Some(Bytes::new()) };
+        if (connection.received().len() as u64) < length {
+            return None;
+        }
+        match self.arrived() {
+            Ok(bytes) => Some(bytes.unwrap_or_default()),
+            Err(_) => None,
+        }
+    }
+
+    /// Takes what has arrived, and ends the body if that was all.
+    fn arrived(&mut self) -> Result<Option<Bytes>, Error> {
+        let Some(connection) = &mut self.connection else { return Ok(None) };
+        let received = connection.received();
+        let (data, has_ended) = match &mut self.framing {
+            Framing::Length(left) => {
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(received.len());
+                *left -= length as u64;
+                (received.split_to(length).freeze(), *left == 0)
+            }
+            Framing::Chunked(chunked) => {
+                let data = chunked.take(received)?.unwrap_or_default();
+                (data, *chunked == Chunked::End)
+            }
+            Framing::ToTheEnd => (std::mem::take(received).freeze(), false),
+        };
+        if has_ended {
+            self.end();
+        }
+        Ok((!data.is_empty()).then_some(data))
+    }
+
+    fn end(&mut self) {
+        let stream = self.connection.take().and_then(Connection::reusable);
+        if let (Some(pool), Some(stream)) = (self.pool.take(), stream) {
+            pool.put(stream);
+        }
+    }
+
+    fn failed(&mut self, error: Error) -> Option<Result<Bytes, Error>> {
+        self.connection = None;
+        Some(Err(error))
+    }
+}

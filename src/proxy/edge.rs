@@ -1,0 +1,145 @@
+//! A client's connection, request by request. An HTTP/1.1 request in which the app may suspend is run as an exchange
+//! right here, so that nothing but the exchange is alive while it waits for a provider; whatever else arrives is
+//! Pingora's `HttpProxy`'s, which also keeps the connection from then on.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::{ALPN, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use tokio::io::AsyncReadExt;
+
+use super::context::Context;
+use super::preview::Glimpse;
+use super::{Gateway, buffered, connection, finish};
+use crate::handoff::Offer;
+use crate::route::Policy;
+use crate::time::{Duration, timeout};
+
+/// How long a new connection may be silent.
+const FIRST_REQUEST: Duration = Duration::from_secs(60);
+/// From the first byte of a request to the end of its head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Room for a head at first, in bytes. It stays with the request.
+const HEAD_BUFFER: usize = 2048;
+/// The longest head that is looked at, in bytes.
+const LONGEST_HEAD: usize = 32 * 1024;
+
+/// The application that Pingora runs for each listener.
+pub struct Edge {
+    gateway: Gateway,
+    proxy: Arc<HttpProxy<Gateway>>,
+}
+
+/// A connection between two requests, with what was read of the next one.
+type Between = (Stream, BytesMut);
+
+impl Edge {
+    /// An edge before `gateway`.
+    pub fn new(gateway: Gateway, conf: &Arc<ServerConf>, options: HttpServerOptions, h2: H2Options) -> Self {
+        let mut proxy = HttpProxy::new(gateway.clone(), Arc::clone(conf));
+        proxy.server_options = Some(options);
+        proxy.h2_options = Some(h2);
+        proxy.handle_init_modules();
+        Self { gateway, proxy: Arc::new(proxy) }
+    }
+
+    fn is_http2(&self, stream: &Stream) -> bool {
+        let h2c = self.proxy.server_options.as_ref().is_some_and(|options| options.h2c);
+        h2c || matches!(stream.selected_alpn_proto(), Some(ALPN::H2))
+    }
+
+    /// Runs one exchange. `None` when the connection is not to be used again.
+    async fn exchange(&self, mut session: ServerSession, policy: Policy, offer: &Offer) -> Option<Between> {
+        if !matches!(session.read_request().await, Ok(true)) {
+            // The client need not be there any more.
+            let _ = session.respond_error(400).await;
+            return None;
+        }
+        let mut context = Context::new(&self.gateway);
+        connection::settle(&self.gateway, &mut session);
+        let served = buffered::run(&self.gateway, &mut session, &mut context, policy, offer).await;
+        finish::run(&self.gateway, &session, None, &mut context);
+        served.ok()?; // an answer that broke off must not look complete
+        let (stream, next) = session.finish().await.ok()??.into_parts();
+        Some((stream, next.unwrap_or_default()))
+    }
+
+    /// Leaves the connection to Pingora, beginning with the request in `session`.
+    async fn proxied(&self, session: ServerSession, shutdown: &ShutdownWatch) {
+        let mut reused = self.proxy.process_new_http(session, shutdown).await;
+        while let Some((stream, settings)) = reused.map(|reused| reused.consume()) {
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            reused = self.proxy.process_new_http(session, shutdown).await;
+        }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Edge {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        if self.is_http2(&stream) {
+            return self.proxy.process_new(stream, shutdown).await;
+        }
+        let mut idle = FIRST_REQUEST;
+        let mut between = Some((stream, BytesMut::new()));
+        while let Some((mut stream, mut head)) = between {
+            if !arrives(&mut stream, &mut head, idle, shutdown).await {
+                return None;
+            }
+            let plan = match Glimpse::of(&head) {
+                Glimpse::Clear(preview) => preview.plan(&self.gateway),
+                Glimpse::Partial | Glimpse::Unclear => None,
+            };
+            let mut session = ServerSession::new_http1(stream);
+            session.set_keepalive(Some(FIRST_REQUEST.as_secs()));
+            session.set_pipelined_prefix(head);
+            let Some((policy, offer)) = plan else {
+                self.proxied(session, shutdown).await;
+                return None;
+            };
+            between = self.exchange(session, policy, offer).await;
+            idle = self.gateway.config.keepalive;
+        }
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// Reads a request's head, at least as far as it can be judged. `false` when there is none to come: the client left,
+/// was silent for too long, or this process is shutting down.
+async fn arrives(stream: &mut Stream, head: &mut BytesMut, idle: Duration, shutdown: &ShutdownWatch) -> bool {
+    if head.is_empty() {
+        let mut stopping = shutdown.clone();
+        head.reserve(HEAD_BUFFER);
+        let began = tokio::select! {
+            biased;
+            read = timeout(idle, stream.read_buf(head)) => matches!(read, Ok(Ok(1..))),
+            _ = stopping.wait_for(|stopping| *stopping) => false,
+        };
+        if !began {
+            return false;
+        }
+    }
+    let goes_on = async {
+        while head.len() < LONGEST_HEAD && Glimpse::of(head) == Glimpse::Partial {
+            if !matches!(stream.read_buf(head).await, Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(HEAD_TIMEOUT, goes_on).await.unwrap_or(false)
+}

@@ -1,0 +1,135 @@
+//! What decides how a request is carried: known from its head alone, before or after Pingora has read it.
+
+use http::{Method, header};
+use pingora::protocols::http::ServerSession;
+
+use super::Gateway;
+use crate::handoff::Offer;
+use crate::route::Policy;
+
+/// Headers that are looked at. A request with more is Pingora's to read.
+const MOST_HEADERS: usize = 64;
+
+/// As much as is known of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Preview<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    /// The declared length of the body.
+    length: Option<usize>,
+    is_upgrade: bool,
+}
+
+/// What bytes from a client may be the beginning of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Glimpse<'a> {
+    /// A head that goes on.
+    Partial,
+    /// A request without doubt.
+    Clear(Preview<'a>),
+    /// Something for Pingora to judge.
+    Unclear,
+}
+
+impl<'a> Preview<'a> {
+    /// Of a request that Pingora has read.
+    pub(super) fn of(session: &'a ServerSession) -> Self {
+        let head = session.req_header();
+        Self {
+            method: head.method.clone(),
+            path: head.uri.path(),
+            length: super::body::declared_length(session),
+            is_upgrade: session.is_upgrade_req(),
+        }
+    }
+
+    /// The route's policy.
+    pub(super) fn policy(&self, gateway: &Gateway) -> Policy {
+        gateway.routes.find(&self.method, self.path)
+    }
+
+    /// The policy and the offer, if the app may suspend this request. Uploads that are too large to be sent again and
+    /// upgrades cannot be suspended, nor can HEAD, whose answer has no body that could hold a call.
+    pub(super) fn plan<'g>(&self, gateway: &'g Gateway) -> Option<(Policy, &'g Offer)> {
+        let policy = self.policy(gateway);
+        let fits = self.length.is_none_or(|length| length <= gateway.config.max_body);
+        let can_suspend = policy.handoff && fits && !self.is_upgrade && self.method != Method::HEAD;
+        gateway.exchanges.offer.as_ref().filter(|_| can_suspend).map(|offer| (policy, offer))
+    }
+}
+
+impl<'a> Glimpse<'a> {
+    /// Of what has arrived.
+    pub(super) fn of(head: &'a [u8]) -> Self {
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(head) {
+            Ok(httparse::Status::Partial) => Self::Partial,
+            Ok(httparse::Status::Complete(_)) => clear(&request).map_or(Self::Unclear, Self::Clear),
+            Err(_) => Self::Unclear,
+        }
+    }
+}
+
+/// Doubtful is whatever two readers might take for two things.
+fn clear<'a>(request: &httparse::Request<'_, 'a>) -> Option<Preview<'a>> {
+    let method = Method::from_bytes(request.method?.as_bytes()).ok().filter(|method| method != Method::CONNECT)?;
+    let target = request.path.filter(|target| target.starts_with('/') && target.bytes().all(is_plain))?;
+    let path = target.split('?').next()?;
+    let (mut length, mut is_upgrade) = (None, false);
+    for field in &*request.headers {
+        if field.name.eq_ignore_ascii_case(header::TRANSFER_ENCODING.as_str()) {
+            return None;
+        }
+        if field.name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str()) {
+            let text = std::str::from_utf8(field.value).ok()?;
+            let is_number = length.is_none() && text.bytes().all(|byte| byte.is_ascii_digit());
+            length = Some(text.parse().ok().filter(|_| is_number)?);
+        }
+        is_upgrade |= field.name.eq_ignore_ascii_case(header::UPGRADE.as_str());
+    }
+    Some(Preview { method, path, length, is_upgrade })
+}
+
+/// What a URI may hold without being rewritten (RFC 3986, section 2).
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:/?@!$&'()*+,;=%".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_plain_request_is_clear_once_its_head_is_complete() {
+        let head = b"POST /api/chat/?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+        let preview = Preview { method: Method::POST, path: "/api/chat/", length: Some(2), is_upgrade: false };
+        assert_eq!(Glimpse::of(head), Glimpse::Clear(preview));
+        assert_eq!(Glimpse::of(&head[..40]), Glimpse::Partial);
+        assert_eq!(Glimpse::of(b""), Glimpse::Partial);
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_left_to_pingora() {
+        for doubtful in [
+            "GET http://a/ HTTP/1.1\r\n\r\n",
+            "GET /a\\b HTTP/1.1\r\n\r\n",
+            "CONNECT a:80 HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length : 1\r\n\r\n",
+            "nonsense\r\n\r\n",
+        ] {
+            assert_eq!(Glimpse::of(doubtful.as_bytes()), Glimpse::Unclear, "{doubtful}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(head in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Glimpse::of(&head);
+        }
+    }
+}
