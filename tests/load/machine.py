@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 from pathlib import Path
@@ -29,3 +30,23 @@ def memory_gib() -> float:
 def load() -> float:
     """The mean number of runnable processes in the last minute."""
     return os.getloadavg()[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class CpuTimes:
+    """What all cores together did since the machine started, in seconds."""
+
+    busy: float
+    """For processes, the kernel's work for them included."""
+    interrupts: float
+    """Much of the network's work on the loopback."""
+    stolen: float
+    """Given to other guests of the host."""
+
+    @classmethod
+    def now(cls) -> CpuTimes:
+        """From the first line of /proc/stat."""
+        ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+        user, nice, system, _idle, _iowait, irq, softirq, steal = ticks[:8]
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        return cls((user + nice + system) * tick, (irq + softirq) * tick, steal * tick)

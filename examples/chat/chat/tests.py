@@ -6,10 +6,10 @@ from unittest import mock, skipUnless
 import openai
 from django.contrib.auth import get_user_model
 from django.test import AsyncClient, Client, SimpleTestCase, TestCase, override_settings
+from project.database import database
 from rest_framework.authtoken.models import Token
 
 from chat.models import Answer, Message
-from project.database import database
 
 
 class ChatTest(TestCase):

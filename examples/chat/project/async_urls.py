@@ -1,9 +1,8 @@
 """The benchmark's views under the same paths as in the sync project."""
 
+from chat.views.ask_async import AskView
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
-
-from chat.views.ask_async import AskView
 
 
 async def fast(request: HttpRequest) -> HttpResponse:
