@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -36,6 +37,8 @@ PUBLISHED = ROOT / "docs" / "benchmark"
 
 def main() -> int:
     """The exit code."""
+    # To be told to end is to be interrupted: everything that runs is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = parsed()
     installation = Installation(options.directory)
     if options.render:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import raw_http
 from harness.backend import Backend, ChatProject
 from harness.postgres import Postgres
 from harness.siding import Siding
@@ -21,6 +23,7 @@ SIDING = {
     "log": {"filter": "warn"},
     "backend": {"workers": 1, "queue": {"capacity": 2000, "timeout": "120s"}},
 }
+PATH = "/api/ask/"
 # Longer than any wait in a cell: what a server cannot do shows in its figures, not in time-outs.
 PATIENCE = {"TIMEOUT": "600", "LLM_TIMEOUT": "300"}
 
@@ -47,7 +50,14 @@ class Stand:
     @property
     def url(self) -> str:
         """Where the load goes."""
-        return f"{(self.siding or self.server).url}/api/ask/"
+        return f"{(self.siding or self.server).url}{PATH}"
+
+    def ask_once(self) -> None:
+        """One chat that the model answers at once, so that not every thread makes what the process makes once."""
+        body = json.dumps({"prompt": "[latency=0ms] First"}).encode()
+        address = (self.siding or self.server).address
+        response = raw_http.request(address, "POST", PATH, [("Content-Type", "application/json")], body, timeout=60)
+        assert response.status == 200, response
 
 
 @contextlib.contextmanager
@@ -72,7 +82,9 @@ def running(cell: Cell, directory: Path, python: str, postgres: Postgres) -> Ite
         if setup.behind_siding:
             siding = stack.enter_context(Siding(directory, server.address, llm.providers(), SIDING))
             siding.until_app()
-        yield Stand(llm, server, siding, postgres)
+        stand = Stand(llm, server, siding, postgres)
+        stand.ask_once()
+        yield stand
 
 
 def make_database(directory: Path, python: str, postgres: Postgres) -> None:
