@@ -10,9 +10,8 @@ from pathlib import Path
 
 def describe() -> str:
     """One line about this machine."""
-    return (
-        f"{processor()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, Linux {platform.release()}, load {load():.1f}"
-    )
+    linux = platform.release().partition("-")[0]
+    return f"{processor()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, Linux {linux}, load {load():.1f}"
 
 
 def processor() -> str:

@@ -60,6 +60,7 @@ def main() -> int:
 def draw_throughput(axes: Axes, results: Results) -> None:
     """A line a server. A logarithmic scale cannot show none."""
     axes.set(xscale="log", yscale="log", xlabel="chats at once", ylabel="chats a second", ylim=(0.5, 1000))
+    axes.set_xlim(0.8, 1400)
     for setup in SETUPS:
         cells = [results.cell(setup.name, LATENCY, concurrency) for concurrency in CONCURRENCIES]
         shown = [(cell["concurrency"], cell["throughput"]) for cell in cells if cell and cell["throughput"]]
@@ -92,15 +93,15 @@ def draw_cost(axes: Axes, results: Results) -> None:
         axes.barh(place, parts["siding"], left=parts["server"], color=COLOURS[name], height=0.6, alpha=0.5)
         axes.text(cost, place, f" {cost:.1f}", va="center")
     axes.set_yticks(range(len(costs)), [TITLES[cell["server"]] for cell, _ in costs])
-    axes.invert_yaxis()
     axes.set(xlabel="ms of CPU; the paler part is Siding's own")
     axes.set_title(f"CPU of a chat, {BUSIEST:,} at once, 1 s", loc="left")
-    axes.margins(x=0.12)
+    axes.set_xlim(0, 1.12 * max([cost for _, cost in costs], default=1))
+    axes.set_ylim(len(costs), -0.6)
     baseline = cpu_per_chat(results.best("sync", 0))
     if baseline:
         axes.axvline(baseline, color="#7f7f7f", linestyle="--", linewidth=1.2)
         note = f"gunicorn sync, model at once: {baseline:.1f}"
-        axes.text(baseline, -0.55, f" {note}", color="#555555", fontsize=9, va="bottom")
+        axes.text(baseline, len(costs) - 0.1, f" {note}", color="#555555", fontsize=9, va="bottom")
 
 
 if __name__ == "__main__":
