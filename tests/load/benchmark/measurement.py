@@ -30,6 +30,8 @@ def measure(cell: Cell, directory: Path, python: str, postgres: Postgres) -> dic
         "server": cell.setup.name,
         "latency_s": cell.point.latency,
         "concurrency": cell.point.concurrency,
+        "ramp_up_s": cell.point.ramp_up,
+        "warm_up_s": cell.point.warm_up,
         **record,
         "load_before": round(load_before, 2),
     }
