@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo load test test-rust test-django test-e2e lint prerequisites
+.PHONY: help bench demo load test test-rust test-django test-e2e lint prerequisites
 
 PYTHON ?= python3
 # Virtual environments, made once and kept.
@@ -9,6 +9,7 @@ help:
 	@echo "make demo          load a Django app directly and through Siding, and compare"
 	@echo "make demo STAY=1   the same, and leave everything up until Ctrl-C"
 	@echo "make test          every test, as CI runs them; sets up what it needs"
+	@echo "make bench         compare seven servers, for half an hour (BENCH_ARGS=\"--quick --only siding\" does less)"
 	@echo "make load          measure the figures that Siding promises (FIGURE=\"name\" picks some)"
 	@echo "make test-rust | test-django | test-e2e    parts of it (PYTEST_ARGS=\"-k name\" picks tests)"
 
@@ -24,6 +25,11 @@ prerequisites:
 # Each figure on its own: make load FIGURE="worker_cost". Nothing else should be running.
 load:
 	$(PYTHON) tests/load/run.py $(CACHE) $(FIGURE)
+
+# The public benchmark, into docs/benchmark. Nothing else should be running.
+bench:
+	@$(PYTHON) tests/harness/prerequisites.py bench
+	$(PYTHON) tests/load/bench.py $(CACHE) $(BENCH_ARGS)
 
 lint:
 	@echo "== Python lints of tests and examples"

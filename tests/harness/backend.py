@@ -1,4 +1,4 @@
-"""An app under a real WSGI server."""
+"""An app under a real server."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.process import ROOT, Process
 
 CHAT = ROOT / "examples" / "chat"
 
-Server = Literal["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent", "granian"]
+Server = Literal["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent", "granian", "uvicorn"]
 
 
 class Backend(Process):
     """
-    A WSGI app, `module:name` in the folder `home`. `address` is where it listens. `python` is an interpreter that
-    has what app and server need; `threads` count for gthread and granian.
+    An app, `module:name` in the folder `home`: WSGI, under uvicorn ASGI. `address` is where it listens. `python` is an
+    interpreter that has what app and server need; `threads` count for gthread and granian.
     """
 
     grace_seconds = 3.0
@@ -44,8 +44,10 @@ class Backend(Process):
         self.workers = workers
         self.cwd = home
         self.environment = {"PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
-        start = _granian if server == "granian" else _gunicorn
+        start = {"granian": _granian, "uvicorn": _uvicorn}.get(server, _gunicorn)
         self.command = [python, "-m", *start(server, self.address, workers, threads), *arguments, app]
+        # A single worker of uvicorn's is its first process.
+        self._awaited = 0 if server == "uvicorn" and workers == 1 else workers
 
     @property
     def url(self) -> str:
@@ -54,37 +56,43 @@ class Backend(Process):
 
     def is_ready(self) -> bool:
         """Whether all workers are there and one answers. A server listens before it has any."""
-        return len(self.children()) >= self.workers and answers(self.address, self.ready_path)
+        return len(self.children()) >= self._awaited and answers(self.address, self.ready_path)
 
 
 class ChatProject(Backend):
-    """The chat project with a new database. `token` is a user's API token."""
+    """
+    The chat project with a new database, or the one in `environment`'s DATABASE_URL if there is one. `token` is a
+    user's API token.
+    """
 
     ready_path = "/api/fast/"
 
     def __init__(
         self,
         directory: Path,
-        *,
+        *arguments: str,
         server: Server = "gunicorn-sync",
         workers: int = 1,
         threads: int = 1,
         python: str = sys.executable,
         environment: dict[str, str],
     ) -> None:
-        """`environment` has what the project reads: base URLs, SIDING_SECRET."""
+        """`arguments` are further flags of the server; `environment` has what the project reads: base URLs,
+        SIDING_SECRET."""
         self.database_path = directory / "chat.sqlite3"
+        flavour = ("asgi", "async_settings") if server == "uvicorn" else ("wsgi", "settings")
         super().__init__(
             directory,
-            "project.wsgi:application",
+            f"project.{flavour[0]}:application",
             CHAT,
+            *arguments,
             server=server,
             workers=workers,
             threads=threads,
             python=python,
             environment={
                 "DATABASE_URL": f"sqlite://{self.database_path}",
-                "DJANGO_SETTINGS_MODULE": "project.settings",
+                "DJANGO_SETTINGS_MODULE": f"project.{flavour[1]}",
                 **environment,
             },
         )
@@ -93,9 +101,13 @@ class ChatProject(Backend):
 
     def start(self) -> None:
         """Makes the database first."""
+        self.make_database()
+        super().start()
+
+    def make_database(self) -> None:
+        """Tables and a user."""
         self._manage("migrate", "--verbosity", "0")
         self.token = self._manage("seed").strip()
-        super().start()
 
     def _manage(self, *arguments: str) -> str:
         """Runs manage.py and returns what it printed."""
@@ -116,3 +128,9 @@ def _granian(_server: str, address: str, workers: int, threads: int) -> list[str
     host, port = address.split(":")
     command = ["granian", "--interface", "wsgi", "--host", host, "--port", port]
     return [*command, "--workers", str(workers), "--blocking-threads", str(threads)]
+
+
+def _uvicorn(_server: str, address: str, workers: int, _threads: int) -> list[str]:
+    host, port = address.split(":")
+    command = ["uvicorn", "--host", host, "--port", port, "--workers", str(workers)]
+    return [*command, "--log-level", "warning", "--no-access-log"]

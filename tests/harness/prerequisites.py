@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What must be on the machine, and what to install where it is not.
 
-    python3 tests/harness/prerequisites.py [demo|test]
+    python3 tests/harness/prerequisites.py [demo|test|bench]
 
-Prints each thing that `make demo` or `make test` misses (without an argument: that either does) and exits with 1 if
-there is any. Runs on Python 3.8, so that an older one than needed is told so.
+Prints each thing that `make demo`, `make test` or `make bench` misses (without an argument: that any of them does)
+and exits with 1 if there is any. Runs on Python 3.8, so that an older one than needed is told so.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
-PURPOSES = ("demo", "test")
+PURPOSES = ("demo", "test", "bench")
 OLDEST_PYTHON = (3, 10)
 
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
     if len(arguments) > 1 or not set(arguments) <= set(PURPOSES):
-        print("usage: prerequisites.py [demo|test]", file=sys.stderr)
+        print("usage: prerequisites.py [demo|test|bench]", file=sys.stderr)
         return 2
     lines = missing(arguments or PURPOSES)
     if lines:
@@ -72,6 +72,20 @@ def commands(*packages: tuple[str, str]) -> Callable[[], list[str]]:
     return lambda: [f"{name}: apt install {package}" for name, package in packages if not shutil.which(name)]
 
 
+def postgres() -> list[str]:
+    """The benchmark's database, whichever version Debian has."""
+    return [] if postgres_binaries() else ["PostgreSQL's initdb, postgres and psql: apt install postgresql"]
+
+
+def postgres_binaries() -> Path | None:
+    """The folder with the newest version's programs. Debian keeps them out of PATH."""
+    versioned = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    on_path = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
+    programs = ("initdb", "postgres", "pg_isready", "psql")
+    whole = [folder for folder in [*on_path, *versioned] if all((folder / name).exists() for name in programs)]
+    return whole[-1] if whole else None
+
+
 def python() -> list[str]:
     """With what makes virtual environments."""
     if sys.version_info < OLDEST_PYTHON:
@@ -108,7 +122,7 @@ def dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-# What each is for, None being both, and what says what is missing.
+# What each is for, None being all, and what says what is missing.
 CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     (None, linux),
     (None, python),
@@ -116,6 +130,7 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     (None, commands(("cc", "build-essential"), ("cmake", "cmake"))),
     ("test", rust_components),
     ("test", commands(("openssl", "openssl"))),
+    ("bench", postgres),
 ]
 
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pwd
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where cargo puts release builds.
@@ -42,6 +43,8 @@ class Process:
         self.command: list[str] = []
         self.directory = self.cwd = directory
         self.environment: dict[str, str] = {}
+        # An account to run as, which only root may choose.
+        self.account: pwd.struct_passwd | None = None
 
     def __enter__(self: P) -> P:
         self.start()
@@ -71,6 +74,7 @@ class Process:
                 cwd=self.cwd,
                 env=self.whole_environment(),
                 start_new_session=True,
+                **run_as(self.account),
             )
 
     def whole_environment(self) -> dict[str, str]:
@@ -147,6 +151,11 @@ class Process:
             self.wait()
 
 
+def run_as(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """What `subprocess` is told, so that a program runs as this account; nothing without one."""
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+
+
 def rss_bytes(pid: int) -> int:
     """Resident memory, 0 if the process is gone."""
     try:
@@ -156,13 +165,14 @@ def rss_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int, *, and_ended_children: bool = False) -> float:
     """What a process has used so far, user and system; 0 if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    used = fields[11:15] if and_ended_children else fields[11:13]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
 
 def _new_file(directory: Path, name: str) -> Path:

@@ -10,7 +10,8 @@ from harness.backend import CHAT
 from harness.environments import DJANGOS, Interpreter, environment, interpreters, listed, pip, run
 from harness.process import ROOT
 
-SERVERS = ["gunicorn[gevent]", "granian>=2", "uvicorn", "adrf", "psycopg[binary]>=3.2"]
+CHART = ROOT / "tests" / "load" / "benchmark" / "chart.py"
+SERVERS = ["gunicorn[gevent]", "granian>=2", "uvicorn[standard]", "adrf", "psycopg[binary]>=3.2"]
 
 
 class Installation:
@@ -37,3 +38,8 @@ class Installation:
     def interpreter(self) -> Interpreter:
         """The newest one."""
         return interpreters()[-1]
+
+    def draw(self, results: Path, chart: Path) -> None:
+        """The chart, by an interpreter of its own."""
+        python = environment(self.cache, "chart", self.interpreter, ["matplotlib>=3.10"])
+        run([str(python), str(CHART), str(results), str(chart)])

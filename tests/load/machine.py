@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 from pathlib import Path
@@ -9,9 +10,8 @@ from pathlib import Path
 
 def describe() -> str:
     """One line about this machine."""
-    return (
-        f"{processor()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, Linux {platform.release()}, load {load():.1f}"
-    )
+    linux = platform.release().partition("-")[0]
+    return f"{processor()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, Linux {linux}, load {load():.1f}"
 
 
 def processor() -> str:
@@ -29,3 +29,23 @@ def memory_gib() -> float:
 def load() -> float:
     """The mean number of runnable processes in the last minute."""
     return os.getloadavg()[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class CpuTimes:
+    """What all cores together did since the machine started, in seconds."""
+
+    busy: float
+    """For processes, the kernel's work for them included."""
+    interrupts: float
+    """Much of the network's work on the loopback."""
+    stolen: float
+    """Given to other guests of the host."""
+
+    @classmethod
+    def now(cls) -> CpuTimes:
+        """From the first line of /proc/stat."""
+        ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+        user, nice, system, _idle, _iowait, irq, softirq, steal = ticks[:8]
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        return cls((user + nice + system) * tick, (irq + softirq) * tick, steal * tick)

@@ -18,6 +18,13 @@ def by_openai(messages: Messages, client: openai.OpenAI | None = None) -> str:
     return completion.choices[0].message.content or ""
 
 
+async def by_async_openai(messages: Messages) -> str:
+    """The OpenAI SDK's async client."""
+    client = providers.async_openai_client()
+    completion = await client.chat.completions.create(model=providers.OPENAI_MODEL, messages=messages)
+    return completion.choices[0].message.content or ""
+
+
 def by_anthropic(messages: Messages) -> str:
     """The Anthropic SDK, Messages."""
     message = providers.anthropic_client().messages.create(

@@ -45,6 +45,12 @@ def openai_client() -> openai.OpenAI:
 
 
 @cache
+def async_openai_client() -> openai.AsyncOpenAI:
+    """For the OpenAI API, in the one event loop that a process has."""
+    return openai.AsyncOpenAI(base_url=openai_base_url(), api_key=openai_key(), max_retries=0, timeout=TIMEOUT_SECONDS)
+
+
+@cache
 def anthropic_client() -> anthropic.Anthropic:
     """For the Anthropic API."""
     return anthropic.Anthropic(

@@ -1,10 +1,12 @@
 """manage.py test: the project itself, with the calls replaced."""
 
-from unittest import mock
+import importlib.util
+from unittest import mock, skipUnless
 
 import openai
 from django.contrib.auth import get_user_model
-from django.test import Client, TestCase
+from django.test import AsyncClient, Client, SimpleTestCase, TestCase, override_settings
+from project.database import database
 from rest_framework.authtoken.models import Token
 
 from chat.models import Answer, Message
@@ -47,3 +49,24 @@ class ChatTest(TestCase):
             response = Client().post("/api/ask/", {"prompt": "Hi"}, content_type="application/json")
         self.assertEqual(response.json(), {"answer": "Hello"})
         self.assertEqual(list(Answer.objects.values_list("prompt", "text")), [("Hi", "Hello")])
+
+    @skipUnless(importlib.util.find_spec("adrf"), "needs adrf")
+    @override_settings(ROOT_URLCONF="project.async_urls")
+    async def test_the_async_view_answers_and_writes_as_the_sync_one_does(self):
+        with mock.patch("chat.completion.by_async_openai", return_value="Hello"):
+            response = await AsyncClient().post("/api/ask/", {"prompt": "Hi"}, content_type="application/json")
+        self.assertEqual(response.json(), {"answer": "Hello"})
+        self.assertEqual([(row.prompt, row.text) async for row in Answer.objects.all()], [("Hi", "Hello")])
+
+
+class DatabaseTest(SimpleTestCase):
+    """What DATABASE_URL means."""
+
+    def test_connections_are_kept_unless_the_url_says_otherwise(self):
+        for url in ("postgres://someone@localhost:5432/chat", "sqlite:////tmp/chat.sqlite3"):
+            self.assertIsNone(database(url)["CONN_MAX_AGE"])
+            self.assertEqual(database(f"{url}?conn_max_age=0")["CONN_MAX_AGE"], 0)
+
+    def test_a_postgres_url_is_taken_apart(self):
+        found = database("postgres://some%20one:secret@localhost:5432/chat?conn_max_age=5")
+        self.assertEqual((found["USER"], found["PASSWORD"], found["NAME"]), ("some one", "secret", "chat"))

@@ -29,9 +29,18 @@ pub(crate) struct Flags {
     /// Stop after this many requests.
     #[arg(long, required_unless_present = "duration")]
     pub(crate) requests: Option<u64>,
-    /// Begin no request after this time; those in flight are waited for.
+    /// Begin no request after this time, which counts from the end of the warm-up; those in flight are waited for.
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
+    /// What ends in this time at the start is not counted. When it is over, stderr says `measuring`.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) warm_up: Duration,
+    /// Begin the closed loop's first requests evenly over this time instead of all at once.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, conflicts_with = "rate")]
+    pub(crate) ramp_up: Duration,
+    /// Do not wait for what is in flight after the duration: it is reported as unanswered.
+    #[arg(long, requires = "duration")]
+    pub(crate) leave: bool,
     /// How long to wait for one answer.
     #[arg(long, default_value = "2m", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
 use crate::flags::Flags;
 use crate::report::{Record, Summary};
+use crate::schedule::Schedule;
 use crate::target::Target;
 use crate::visitor::Visitor;
 
@@ -20,38 +21,55 @@ struct Run {
     flags: Flags,
     target: Rc<Target>,
     record: RefCell<Record>,
-    began: Instant,
+    schedule: Schedule,
     in_flight: RefCell<u64>,
 }
 
 /// Runs the load and says what happened.
 pub(crate) async fn run(flags: Flags) -> Result<Summary, String> {
-    let target = Rc::new(Target::new(&flags)?);
-    let record = RefCell::default();
-    let run = Rc::new(Run { flags, target, record, began: Instant::now(), in_flight: RefCell::default() });
+    let run = Rc::new(Run::new(flags)?);
     LocalSet::new().run_until(drive(Rc::clone(&run))).await;
-    let elapsed = run.began.elapsed();
-    let summary = run.record.borrow_mut().summary(elapsed);
+    let elapsed = run.schedule.counted(Instant::now());
+    let summary = run.record.borrow_mut().summary(elapsed, *run.in_flight.borrow());
     Ok(summary)
 }
 
 async fn drive(run: Rc<Run>) {
     let progress = (!run.flags.quiet).then(|| tokio::task::spawn_local(show_progress(Rc::clone(&run))));
-    match run.flags.rate {
-        None => closed_loop(&run).await,
-        Some(rate) => fixed_rate(&run, Duration::from_secs_f64(1.0 / rate)).await,
+    let announcement = tokio::task::spawn_local(announce(Rc::clone(&run)));
+    match run.schedule.end().filter(|_| run.flags.leave) {
+        // What is in flight is dropped, and stays counted as such.
+        Some(end) => drop(timeout_at(end, requests(&run)).await),
+        None => requests(&run).await,
     }
+    announcement.abort();
     if let Some(progress) = progress {
         progress.abort();
     }
 }
 
+async fn requests(run: &Rc<Run>) {
+    match run.flags.rate {
+        None => closed_loop(run).await,
+        Some(rate) => fixed_rate(run, Duration::from_secs_f64(1.0 / rate)).await,
+    }
+}
+
+/// Tells whoever measures the server that this is the time to begin.
+async fn announce(run: Rc<Run>) {
+    if !run.flags.warm_up.is_zero() {
+        sleep_until(run.schedule.counts_from()).await;
+        eprintln!("measuring");
+    }
+}
+
 async fn closed_loop(run: &Rc<Run>) {
     let mut visitors = JoinSet::new();
-    for _ in 0..run.flags.concurrency {
+    for number in 0..run.flags.concurrency {
         let run = Rc::clone(run);
         visitors.spawn_local(async move {
             let mut visitor = run.visitor();
+            sleep_until(run.schedule.start(number, run.flags.concurrency)).await;
             while run.goes_on() {
                 let failed = run.measure(&mut visitor, Instant::now()).await;
                 if failed {
@@ -67,7 +85,7 @@ async fn closed_loop(run: &Rc<Run>) {
 async fn fixed_rate(run: &Rc<Run>, spacing: Duration) {
     let idle: Rc<RefCell<Vec<Visitor>>> = Rc::default();
     let mut visits = JoinSet::new();
-    let mut due = run.began;
+    let mut due = run.schedule.began();
     while run.goes_on() {
         let (task_run, task_idle) = (Rc::clone(run), Rc::clone(&idle));
         visits.spawn_local(async move {
@@ -83,6 +101,12 @@ async fn fixed_rate(run: &Rc<Run>, spacing: Duration) {
 }
 
 impl Run {
+    fn new(flags: Flags) -> Result<Self, String> {
+        let target = Rc::new(Target::new(&flags)?);
+        let schedule = Schedule::new(&flags, Instant::now());
+        Ok(Self { flags, target, record: RefCell::default(), schedule, in_flight: RefCell::default() })
+    }
+
     fn visitor(&self) -> Visitor {
         Visitor::new(Rc::clone(&self.target), self.flags.expect_echo, self.flags.timeout)
     }
@@ -90,7 +114,7 @@ impl Run {
     fn goes_on(&self) -> bool {
         let begun = self.record.borrow().good() + self.record.borrow().failed() + *self.in_flight.borrow();
         self.flags.requests.is_none_or(|limit| begun < limit)
-            && self.flags.duration.is_none_or(|limit| self.began.elapsed() < limit)
+            && self.schedule.end().is_none_or(|end| Instant::now() < end)
     }
 
     /// Whether the visit failed.
@@ -98,7 +122,9 @@ impl Run {
         *self.in_flight.borrow_mut() += 1;
         let outcome = visitor.visit().await;
         *self.in_flight.borrow_mut() -= 1;
-        self.record.borrow_mut().add(outcome, since.elapsed());
+        if Instant::now() >= self.schedule.counts_from() {
+            self.record.borrow_mut().add(outcome, since.elapsed());
+        }
         outcome.is_err()
     }
 }
@@ -113,10 +139,42 @@ async fn show_progress(run: Rc<Run>) {
         let (good, failed) = (run.record.borrow().good(), run.record.borrow().failed());
         eprintln!(
             "{:4.0} s  {:6} in flight  {good:7} answered  {failed:5} failed  {:6} a second",
-            run.began.elapsed().as_secs_f64(),
+            run.schedule.began().elapsed().as_secs_f64(),
             run.in_flight.borrow(),
             good - before,
         );
         before = good;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::TcpListener;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_in_flight_when_a_run_is_left_is_unanswered_and_no_error() {
+        // The kernel accepts connections; nobody reads them.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let arguments = ["", "--url", &url, "--concurrency", "3", "--duration", "50ms", "--leave", "--quiet"];
+        let summary = run(Flags::parse_from(arguments)).await.unwrap();
+        assert_eq!((summary.unanswered, summary.good, summary.errors), (3, 0, BTreeMap::new()));
+    }
+
+    #[tokio::test]
+    async fn what_ends_in_the_warm_up_is_not_counted() {
+        for (warm_up, counted) in [("1h", 0), ("0s", 1)] {
+            let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let url = format!("http://{refusing}/");
+            let run =
+                Run::new(Flags::parse_from(["", "--url", &url, "--warm-up", warm_up, "--requests", "1"])).unwrap();
+            assert!(run.measure(&mut run.visitor(), Instant::now()).await);
+            assert_eq!(run.record.borrow().failed(), counted);
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! `load-driver`: HTTP load whose answers are checked.
 //!
-//! `load` decides when requests are made: in a closed loop, or at a fixed rate. `visitor` makes one at a time on
+//! `load` makes requests in a closed loop, or at a fixed rate; `schedule` says from when to when they count. `visitor` makes one at a time on
 //! a connection of its own. `target` knows what is sent, `check` what must come back, `report` what is told.
 
 mod check;
 mod flags;
 mod load;
 mod report;
+mod schedule;
 mod target;
 mod visitor;
 

@@ -42,7 +42,9 @@ pub(crate) struct Summary {
     pub(crate) good: u64,
     pub(crate) failed: u64,
     pub(crate) errors: BTreeMap<String, u64>,
-    /// From the first request to the last outcome.
+    /// Still in flight when the run was left; neither good nor failed.
+    pub(crate) unanswered: u64,
+    /// From the first request, or the end of the warm-up, to the last outcome.
     pub(crate) seconds: f64,
     /// Good answers a second.
     pub(crate) throughput: f64,
@@ -74,12 +76,13 @@ impl Record {
         self.errors.values().sum()
     }
 
-    pub(crate) fn summary(&mut self, elapsed: Duration) -> Summary {
+    pub(crate) fn summary(&mut self, elapsed: Duration, unanswered: u64) -> Summary {
         let seconds = elapsed.as_secs_f64();
         Summary {
             good: self.good(),
             failed: self.failed(),
             errors: self.errors.clone(),
+            unanswered,
             seconds,
             throughput: if seconds > 0.0 { self.good() as f64 / seconds } else { 0.0 },
             latency_ms: latency(&mut self.latencies),
@@ -111,6 +114,9 @@ impl fmt::Display for Summary {
         for (kind, count) in &self.errors {
             write!(f, "\n{count} x {kind}")?;
         }
+        if self.unanswered > 0 {
+            write!(f, "\n{} unanswered at the end", self.unanswered)?;
+        }
         Ok(())
     }
 }
@@ -124,7 +130,7 @@ mod tests {
         let mut record = Record::default();
         (1..=100).for_each(|ms| record.add(Ok(()), Duration::from_millis(ms)));
         record.add(Err(Kind::Status(503)), Duration::from_secs(9));
-        let summary = record.summary(Duration::from_secs(10));
+        let summary = record.summary(Duration::from_secs(10), 0);
         let latency = summary.latency_ms.unwrap();
         assert_eq!((latency.p50, latency.p90, latency.p99, latency.max), (50.0, 90.0, 99.0, 100.0));
         assert_eq!((summary.throughput, summary.failed, summary.errors["status 503"]), (10.0, 1, 1));
@@ -132,6 +138,6 @@ mod tests {
 
     #[test]
     fn a_run_without_good_answers_has_no_latency() {
-        assert!(Record::default().summary(Duration::ZERO).latency_ms.is_none());
+        assert!(Record::default().summary(Duration::ZERO, 0).latency_ms.is_none());
     }
 }
