@@ -47,5 +47,5 @@ test-django:
 
 test-e2e:
 	@echo "== end to end: real servers, SDKs, Siding"
-	cargo build --release --workspace --locked
+	cargo build --release --locked -p siding -p simulated-llm -p load-driver
 	$(PYTHON) tests/e2e/run.py $(CACHE) --quiet $(PYTEST_ARGS)

@@ -29,3 +29,14 @@ class Figure:
         unit = f" {self.unit}" if self.unit else ""
         details = f"  ({self.details})" if self.details else ""
         return f"{verdict} {self.name}: {self.value:.3g}{unit}, {self.bound} {self.limit:g}{unit}{details}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Something worth knowing beside a figure, of which nothing is promised."""
+
+    text: str
+    holds = True
+
+    def __str__(self) -> str:
+        return f"      {self.text}"
