@@ -1,6 +1,6 @@
 """Throughput of requests without a call, against a bare Pingora proxy and nginx.
 
-All stand in front of the same app and take turns of a few seconds under the same load: keep-alive clients, one
+All stand in front of the same app and take turns of a second under the same load: keep-alive clients, one
 request, answers of 0, 1 and 16 KiB. A promise is about the median of the rounds' ratios to bare Pingora. Processor
 time a request is told beside it: it is the steadier figure where the machine does other things too.
 
@@ -31,8 +31,8 @@ from stub import Stub
 from tools import require
 from verdict import Figure, Note
 
-ROUNDS = int(os.environ.get("PASS_THROUGH_ROUNDS", "7"))
-SECONDS = int(os.environ.get("PASS_THROUGH_SECONDS", "3"))
+ROUNDS = int(os.environ.get("PASS_THROUGH_ROUNDS", "15"))
+SECONDS = int(os.environ.get("PASS_THROUGH_SECONDS", "1"))
 PRELOAD = {"LD_PRELOAD": path} if (path := os.environ.get("PASS_THROUGH_PRELOAD")) else {}
 SIZES = {"0": 0, "1 KiB": 1024, "16 KiB": 16 * 1024}
 CONNECTIONS = 64
@@ -45,7 +45,7 @@ PROMISES = {STREAMED: 0.95, BUFFERED: 0.8}
 
 @dataclass(frozen=True)
 class Turn:
-    """What a proxy did in its few seconds."""
+    """What a proxy did in one turn."""
 
     throughput: float
     cpu_us: float
@@ -114,7 +114,7 @@ def turn(proxy: Process, target: str, seconds: int) -> Turn:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     used = proxy.cpu_seconds() - before
     if fault := re.search(r"Non-2xx.*|Socket errors.*", text):
-        raise RuntimeError(f"{proxy.name}: {fault[0]}")
+        raise RuntimeError(f"{proxy.name}: {fault[0]}\n{proxy.last_words()}")
     requests = int(re.search(r"(\d+) requests in", text)[1])
     return Turn(float(re.search(r"Requests/sec:\s*(\S+)", text)[1]), used / requests * 1e6)
 
