@@ -10,6 +10,7 @@ from ..call import OutboundRequest, milliseconds
 from ..exchange import Exchange, current_exchange
 from ..journal import Record
 from ..patching import Method, replace
+from . import deferred
 from .recorded import body_of, headers_of
 
 ERRORS = {
@@ -27,6 +28,7 @@ ERRORS = {
 
 def patch(library: ModuleType) -> None:
     replace(library.HTTPTransport, "handle_request", partial(handing_over, library))
+    deferred.patch(library)
 
 
 def handing_over(library: ModuleType, original: Method) -> Method:
