@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 
 import httpx
 from django.db import transaction
@@ -31,6 +33,26 @@ def test_three_calls_in_a_row_take_four_passes(siding, provider):
     assert answer.text == "echo: echo: echo: 1"
     assert answer.passes == 4
     assert len(provider.prompts) == 3
+
+
+def test_a_suspended_pass_leaves_nothing_for_the_garbage_collector(siding, provider):
+    """Its frames hold all that the view and the SDK had in their hands."""
+    held = []
+
+    class Held:
+        pass
+
+    def view(request):
+        here = Held()
+        held.append(weakref.ref(here))
+        return HttpResponse(ask(provider, "hello"))
+
+    gc.disable()
+    try:
+        assert siding.post(view).passes == 2
+        assert [reference() for reference in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_calls_in_a_loop_are_told_apart(siding, provider):

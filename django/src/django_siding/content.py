@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from typing import IO, Any, NoReturn, cast
 
@@ -32,7 +33,8 @@ class Content:
         if request._read_started:
             raise Unverified("the body was read before SidingMiddleware; it must be the first")
         sha256 = hashlib.sha256()
-        file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115
+        in_memory = request._stream.limit <= MEMORY_BYTES
+        file: IO[bytes] = io.BytesIO() if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
         size = 0
         try:
             while chunk := request._stream.read(CHUNK_BYTES):

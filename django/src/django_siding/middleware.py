@@ -13,7 +13,7 @@ from django.core.handlers.exception import response_for_exception
 from django.http import HttpResponse, HttpResponseBadRequest
 
 from . import settings
-from .call import MEDIA_TYPE, call_document
+from .call import MEDIA_TYPE, Call, call_document
 from .exchange import Exchange
 from .journal import Journal, JournalError
 from .reception import Reception, receive
@@ -84,7 +84,8 @@ class SidingMiddleware:
         except Suspended as suspended:
             if suspended.exchange is not exchange:
                 raise
-            return self._call(exchange, suspended)
+            exchange.suspension = None
+            return self._call(exchange, suspended.calls)
         except Refused as refused:
             if refused.exchange is not exchange:
                 raise
@@ -107,11 +108,9 @@ class SidingMiddleware:
             raise
         return Exchange(reception.offer, journal, self.settings)
 
-    def _call(self, exchange: Exchange, suspended: Suspended) -> HttpResponse:
+    def _call(self, exchange: Exchange, calls: list[Call]) -> HttpResponse:
         offer = exchange.offer
-        content = call_document(
-            offer.exchange_id, offer.pass_number, suspended.calls, exchange.values
-        )
+        content = call_document(offer.exchange_id, offer.pass_number, calls, exchange.values)
         signature = offer.outgoing().sign(self.settings.keys[0], time.time(), content)
         response = HttpResponse(content, status=202, content_type=MEDIA_TYPE)
         response["Content-Length"] = str(len(content))

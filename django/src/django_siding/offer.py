@@ -66,7 +66,10 @@ class Offer:
         Django has already decoded PATH_INFO and SCRIPT_NAME in the environ, as this does.
         """
         raw_path, _, query = self.target.partition("?")
-        path = repercent_broken_unicode(unquote_to_bytes(raw_path.encode("latin-1"))).decode()
+        if "%" not in raw_path and raw_path.isascii():
+            path = raw_path
+        else:
+            path = repercent_broken_unicode(unquote_to_bytes(raw_path.encode("latin-1"))).decode()
         own = [environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")]
         if django_settings.FORCE_SCRIPT_NAME is not None:
             # The prefix is then Django's own notion and need not be part of the target.
@@ -102,15 +105,26 @@ def journal_length(environ: Mapping[str, Any]) -> int:
 def _header(environ: Mapping[str, Any], name: str) -> str:
     value: str | None = environ.get(f"HTTP_SIDING_{name}")
     if not value:
-        raise Unverified(f"Siding-{name.replace('_', '-').title()} is missing")
+        raise Unverified(f"{_spelled(name)} is missing")
     return value
 
 
 def _number(environ: Mapping[str, Any], name: str) -> int:
-    return _decimal(f"Siding-{name.replace('_', '-').title()}", _header(environ, name))
+    text = _header(environ, name)
+    if not _is_decimal(text):
+        raise Unverified(f"{_spelled(name)} is not a number")
+    return int(text)
+
+
+def _spelled(name: str) -> str:
+    return f"Siding-{name.replace('_', '-').title()}"
 
 
 def _decimal(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
+    if not _is_decimal(text):
         raise Unverified(f"{name} is not a number")
     return int(text)
+
+
+def _is_decimal(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20

@@ -39,7 +39,7 @@ class Envelope:
             content_sha256,
         )
         # WSGI hands header bytes on as Latin-1.
-        return hmac.new(key, "\n".join(lines).encode("latin-1"), hashlib.sha256).hexdigest()
+        return hmac.digest(key, "\n".join(lines).encode("latin-1"), "sha256").hex()
 
     def sign(self, key: bytes, now: float, content: bytes) -> str:
         t = str(int(now))

@@ -7,7 +7,7 @@ too far out, because the view's own answer must be committed before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
@@ -21,6 +21,8 @@ from .stream import hold
 
 View = Callable[..., Any]
 
+# Where Django keeps what `@transaction.non_atomic_requests` said.
+EXEMPT = "_non_atomic_requests"
 NO_DATABASE = "django.db.backends.dummy"
 
 
@@ -34,7 +36,11 @@ def suspendable(original: View) -> View:
         if exchange is None or iscoroutinefunction(view):
             return original(self, view)
         exchange.view = view
-        return committing(exchange, atomic(exchange, original(self, holding(exchange, view))))
+        exempt = getattr(view, EXEMPT, ())
+        held = holding(exchange, view)
+        setattr(held, EXEMPT, exempt)
+        whole = committing(exchange, atomic(exchange, original(self, held), exempt))
+        return wraps(view)(whole)
 
     return make_view_atomic
 
@@ -42,16 +48,14 @@ def suspendable(original: View) -> View:
 def holding(exchange: Exchange, view: View) -> View:
     """Run a streaming answer inside the view, where its calls can suspend it."""
 
-    @wraps(view)
     def held(*args: Any, **kwargs: Any) -> Any:
         return hold(view(*args, **kwargs), exchange)
 
     return held
 
 
-def atomic(exchange: Exchange, view: View) -> View:
+def atomic(exchange: Exchange, view: View, exempt: Collection[str]) -> View:
     """A transaction for each database, so that a suspended pass leaves nothing behind."""
-    exempt = getattr(view, "_non_atomic_requests", ())
     for alias, database in connections.settings.items():
         if (
             exchange.settings.is_atomic(alias)
@@ -59,8 +63,16 @@ def atomic(exchange: Exchange, view: View) -> View:
             and not database["ATOMIC_REQUESTS"]
             and database["ENGINE"] != NO_DATABASE
         ):
-            view = transaction.atomic(using=alias)(view)
+            view = in_transaction(alias, view)
     return view
+
+
+def in_transaction(alias: str, view: View) -> View:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with transaction.atomic(using=alias):
+            return view(*args, **kwargs)
+
+    return run
 
 
 def committing(exchange: Exchange, view: View) -> View:
@@ -68,7 +80,6 @@ def committing(exchange: Exchange, view: View) -> View:
     if not exchange.settings.atomic:
         return view
 
-    @wraps(view)
     def committed(*args: Any, **kwargs: Any) -> Any:
         response = view(*args, **kwargs)
         exchange.committed = True

@@ -10,6 +10,7 @@ from ..call import OutboundRequest, milliseconds
 from ..exchange import Exchange, current_exchange
 from ..journal import Record
 from ..patching import Method, replace
+from . import deferred
 from .recorded import body_of, headers_of
 
 ERRORS = {
@@ -27,16 +28,24 @@ ERRORS = {
 
 def patch(library: ModuleType) -> None:
     replace(library.HTTPTransport, "handle_request", partial(handing_over, library))
+    deferred.patch(library)
 
 
 def handing_over(library: ModuleType, original: Method) -> Method:
     def handle_request(self: Any, request: Any) -> Any:
         exchange = current_exchange()
-        if exchange is None or not exchange.offers(_origin(request.url)):
+        if exchange is None:
+            return original(self, request)
+        origin = _origin(request.url)
+        if not exchange.offers(origin):
             return original(self, request)
         record = None
-        if _can_be_handed_over(exchange, request):
-            record = exchange.ask(_outbound(request))
+        headers = [
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in request.headers.raw
+        ]
+        if _can_be_handed_over(exchange, dict(headers)):
+            record = exchange.ask(_outbound(request, origin, headers))
         if record is None:
             with exchange.in_line():
                 return original(self, request)
@@ -50,23 +59,20 @@ def _origin(url: Any) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}".lower()
 
 
-def _can_be_handed_over(exchange: Exchange, request: Any) -> bool:
-    if "upgrade" in request.headers:
+def _can_be_handed_over(exchange: Exchange, headers: dict[str, str]) -> bool:
+    if "upgrade" in headers:
         return False
-    length = request.headers.get("content-length", "")
+    length = headers.get("content-length", "")
     return not length.isdigit() or exchange.fits(int(length))
 
 
-def _outbound(request: Any) -> OutboundRequest:
+def _outbound(request: Any, origin: str, headers: list[tuple[str, str]]) -> OutboundRequest:
     request.read()
     timeout = request.extensions.get("timeout") or {}
     return OutboundRequest(
         method=request.method,
-        url=_origin(request.url) + request.url.raw_path.decode("ascii"),
-        headers=[
-            (name.decode("latin-1").lower(), value.decode("latin-1"))
-            for name, value in request.headers.raw
-        ],
+        url=origin + request.url.raw_path.decode("ascii"),
+        headers=headers,
         body=request.content,
         timeout_ms=milliseconds(timeout.get("read")),
     )
