@@ -9,11 +9,12 @@ class SidingConfig(AppConfig):
     verbose_name = "Siding"
 
     def ready(self) -> None:
-        from . import throttle, transports, view
+        from . import throttle, transaction, transports, view
         from .checks import check_deployment, check_settings
 
         transports.install()
         view.install()
+        transaction.install()
         throttle.install()
         checks.register(check_settings)
         checks.register(check_deployment, deploy=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -53,6 +53,8 @@ class Exchange:
         # Set once the view's writes are committed: from here on a repetition would repeat them.
         self.committed = False
         self.view: Any = None
+        # By database: begins the view's transaction, which waits for the first use.
+        self.transactions: dict[str, Callable[[], None]] = {}
         self.drift = 0
         self.delivered = 0
         # Which function of a gather is running, such as "2."; nested, "2.0.".

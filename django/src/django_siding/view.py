@@ -13,11 +13,12 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from django.core.handlers.base import BaseHandler
-from django.db import connections, transaction
+from django.db import connections
 
 from .exchange import Exchange, current_exchange
 from .patching import replace
 from .stream import hold
+from .transaction import Transaction
 
 View = Callable[..., Any]
 
@@ -63,13 +64,13 @@ def atomic(exchange: Exchange, view: View, exempt: Collection[str]) -> View:
             and not database["ATOMIC_REQUESTS"]
             and database["ENGINE"] != NO_DATABASE
         ):
-            view = in_transaction(alias, view)
+            view = in_transaction(exchange, alias, view)
     return view
 
 
-def in_transaction(alias: str, view: View) -> View:
+def in_transaction(exchange: Exchange, alias: str, view: View) -> View:
     def run(*args: Any, **kwargs: Any) -> Any:
-        with transaction.atomic(using=alias):
+        with Transaction(exchange, alias):
             return view(*args, **kwargs)
 
     return run
