@@ -5,8 +5,8 @@
 //! # Flow
 //!
 //! ```text
-//! client -> listener -> proxy::request: hygiene, route
-//!    cannot suspend -> admission -> Pingora streams it          (proxy::pass_through)
+//! client -> listener -> proxy::edge: a glimpse at the head, route
+//!    cannot suspend -> Pingora's HttpProxy streams it after admission (proxy::request, proxy::pass_through)
 //!    can suspend    -> read whole (proxy::buffered) -> exchange::run:
 //!        admission -> backend pass -> plain answer              -> proxy::deliver
 //!                                  -> call: the worker is free, provider calls are made,
@@ -47,7 +47,7 @@
 //! # Layers
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
-//! `exchange -> {admission, backend, handoff, cache, provider}`; `route` names `admission`'s classes. Features never
+//! `exchange -> {admission, backend, handoff, cache, provider}`; `{backend, provider} -> http1`; `route` names `admission`'s classes. Features never
 //! import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 

@@ -69,13 +69,14 @@ impl Providers {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the call.
-    pub async fn call(&self, request: Request, limit: usize) -> Option<Result<Response, Failure>> {
+    pub async fn call(&self, mut request: Request, limit: usize) -> Option<Result<Response, Failure>> {
         let provider = self.resolve(&request.url)?;
         let started = Instant::now();
         let in_flight = self.metrics.begin(&provider.config.name);
         provider.budget.deposit();
         let total = provider.config.timeouts.total;
-        let result = timeout(total, self.try_and_try_again(provider, prepare(request, &provider.config), limit))
+        prepare(&mut request, &provider.config);
+        let result = timeout(total, self.try_and_try_again(provider, &request, limit))
             .await
             .unwrap_or_else(|_| Err(Failure::TotalTimeout(provider.config.base_url.host().to_owned())));
         in_flight.end(&result, started.elapsed());
@@ -85,7 +86,7 @@ impl Providers {
     async fn try_and_try_again(
         &self,
         provider: &Provider,
-        request: Request,
+        request: &Request,
         limit: usize,
     ) -> Result<Response, Failure> {
         let Config { name, retry, timeouts, base_url, .. } = &provider.config;
@@ -93,7 +94,7 @@ impl Providers {
         loop {
             self.metrics.attempt(name, number);
             let attempt = Attempt { transport: &provider.transport, host: base_url.host(), timeouts, limit };
-            let result = attempt::make(&attempt, &request, |after| self.metrics.first_byte(name, after)).await;
+            let result = attempt::make(&attempt, request, |after| self.metrics.first_byte(name, after)).await;
             let (retriable, asked) = match &result {
                 Ok(response) => (retry::may_help(response.status, &response.headers), Some(&response.headers)),
                 Err(failure) => (retry::may_help_after(failure), None),
@@ -117,14 +118,13 @@ impl Providers {
     }
 }
 
-fn prepare(mut request: Request, config: &Config) -> Request {
+fn prepare(request: &mut Request, config: &Config) {
     headers::towards_provider(&mut request.headers);
     if let Some(key) = &config.api_key {
         config.dialect.set_key(&mut request.headers, key);
         remove_key_parameter(&mut request.url);
     }
     request.url.set_fragment(None);
-    request
 }
 
 fn remove_key_parameter(url: &mut Url) {

@@ -52,7 +52,12 @@ pub(super) async fn run(
     }
 }
 
-async fn answered(gateway: &Gateway, session: &mut ServerSession, context: &mut Context, answer: Answer) -> Result<bool> {
+async fn answered(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    context: &mut Context,
+    answer: Answer,
+) -> Result<bool> {
     let began = Instant::now();
     connection::close_if_draining(gateway, session);
     let outcome = deliver::run(session, answer).await;

@@ -55,8 +55,29 @@ impl Edge {
         h2c || matches!(stream.selected_alpn_proto(), Some(ALPN::H2))
     }
 
+    /// Serves an HTTP/1.1 connection to its end.
+    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut idle = FIRST_REQUEST;
+        let mut between = Some((stream, BytesMut::new()));
+        while let Some((mut stream, mut head)) = between {
+            if !arrives(&mut stream, &mut head, idle, shutdown).await {
+                return;
+            }
+            let plan = match Glimpse::of(&head) {
+                Glimpse::Clear(preview) => preview.plan(&self.gateway),
+                Glimpse::Partial | Glimpse::Unclear => None,
+            };
+            let session = session(stream, head);
+            let Some((policy, offer)) = plan else {
+                return Box::pin(self.proxied(session, shutdown)).await;
+            };
+            between = self.exchange(session, policy, offer).await;
+            idle = self.gateway.config.keepalive;
+        }
+    }
+
     /// Runs one exchange. `None` when the connection is not to be used again.
-    async fn exchange(&self, mut session: ServerSession, policy: Policy, offer: &Offer) -> Option<Between> {
+    async fn exchange(&self, mut session: Box<ServerSession>, policy: Policy, offer: &Offer) -> Option<Between> {
         if !matches!(session.read_request().await, Ok(true)) {
             // The client need not be there any more.
             let _ = session.respond_error(400).await;
@@ -72,8 +93,8 @@ impl Edge {
     }
 
     /// Leaves the connection to Pingora, beginning with the request in `session`.
-    async fn proxied(&self, session: ServerSession, shutdown: &ShutdownWatch) {
-        let mut reused = self.proxy.process_new_http(session, shutdown).await;
+    async fn proxied(&self, session: Box<ServerSession>, shutdown: &ShutdownWatch) {
+        let mut reused = self.proxy.process_new_http(*session, shutdown).await;
         while let Some((stream, settings)) = reused.map(|reused| reused.consume()) {
             let mut session = ServerSession::new_http1(stream);
             if let Some(settings) = settings {
@@ -90,32 +111,23 @@ impl ServerApp for Edge {
         if self.is_http2(&stream) {
             return self.proxy.process_new(stream, shutdown).await;
         }
-        let mut idle = FIRST_REQUEST;
-        let mut between = Some((stream, BytesMut::new()));
-        while let Some((mut stream, mut head)) = between {
-            if !arrives(&mut stream, &mut head, idle, shutdown).await {
-                return None;
-            }
-            let plan = match Glimpse::of(&head) {
-                Glimpse::Clear(preview) => preview.plan(&self.gateway),
-                Glimpse::Partial | Glimpse::Unclear => None,
-            };
-            let mut session = ServerSession::new_http1(stream);
-            session.set_keepalive(Some(FIRST_REQUEST.as_secs()));
-            session.set_pipelined_prefix(head);
-            let Some((policy, offer)) = plan else {
-                self.proxied(session, shutdown).await;
-                return None;
-            };
-            between = self.exchange(session, policy, offer).await;
-            idle = self.gateway.config.keepalive;
-        }
+        // In a task of its own: Pingora's has room for a handshake, and keeps it for as long as the connection lives.
+        let (edge, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move { edge.serve(stream, &shutdown).await });
         None
     }
 
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
+}
+
+/// A request whose beginning was read already.
+fn session(stream: Stream, head: BytesMut) -> Box<ServerSession> {
+    let mut session = Box::new(ServerSession::new_http1(stream));
+    session.set_keepalive(Some(FIRST_REQUEST.as_secs()));
+    session.set_pipelined_prefix(head);
+    session
 }
 
 /// Reads a request's head, at least as far as it can be judged. `false` when there is none to come: the client left,
