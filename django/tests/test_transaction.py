@@ -173,3 +173,20 @@ def test_outside_a_view_nothing_waits(siding, ask):
     siding.post(view)
     Note.objects.create(text="plain")
     assert not connection.in_atomic_block
+
+
+def test_a_connection_is_made_before_the_transaction_begins(siding, ask):
+    kept = []
+
+    def view(request):
+        # As with connections that are closed after each request; the database is in memory.
+        kept.append(connection.connection)
+        connection.connection = None
+        Note.objects.create(text="new connection")
+        ask("x")
+        return HttpResponse()
+
+    answer = siding.post(view)
+    for raw in kept:
+        raw.close()
+    assert (answer.status, answer.passes, notes()) == (200, 2, ["new connection"])

@@ -7,7 +7,8 @@ Django's default, for a connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -61,18 +62,43 @@ class Transaction:
 
 def begin(alias: str, connection: Any = None) -> None:
     """Begin the transaction that waits for this use, if one does."""
+    begin_now = waiting_for(alias, connection)
+    if begin_now is not None:
+        begin_now()
+
+
+def waiting_for(alias: str, connection: Any) -> Callable[[], None] | None:
+    """What begins the transaction, unless `connection` is not the one that it is for."""
     exchange = current_exchange()
-    waiting = exchange and exchange.transactions.get(alias)
-    if waiting and (connection is None or connections[alias] is connection):
-        waiting()
+    found = exchange.transactions.get(alias) if exchange else None
+    if found is None or (connection is not None and connections[alias] is not connection):
+        return None
+    return found
 
 
 def beginning_after(original: Method) -> Method:
     def use(self: Any) -> None:
-        original(self)
-        begin(self.alias, self)
+        begin_now = waiting_for(self.alias, self)
+        if begin_now is None:
+            original(self)
+            return
+        # A connection that is being made sets autocommit, and must not find a transaction then.
+        with held_back(self.alias, begin_now):
+            original(self)
+        begin_now()
 
     return use
+
+
+@contextmanager
+def held_back(alias: str, begin_now: Callable[[], None]) -> Iterator[None]:
+    exchange = current_exchange()
+    assert exchange is not None
+    del exchange.transactions[alias]
+    try:
+        yield
+    finally:
+        exchange.transactions[alias] = begin_now
 
 
 def beginning_before(original: Method) -> Method:
