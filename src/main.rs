@@ -8,6 +8,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use siding::config::{self, Config, Source};
 
+/// Threads allocate and free each other's buffers all the time, which glibc's allocator serialises, and bursts leave it
+/// with memory it does not give back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Wrong flags or a faulty configuration (sysexits.h: EX_USAGE).
 const USAGE: u8 = 64;
 /// The process could not start.

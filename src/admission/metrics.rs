@@ -1,14 +1,15 @@
 //! The saturation of the worker pool: utilisation, queue, refusals.
 
 use parking_lot::Mutex;
-use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, Histogram, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::Class;
 use super::state::State;
+use super::{Class, Refusal};
 use crate::telemetry::Registry;
 use crate::telemetry::registry::{Counter, POOL_SECONDS};
 use crate::time::Duration;
 
+/// How a wait ended; the first is the only good end.
 const OUTCOMES: [&str; 4] = ["admitted", "full", "hopeless", "timeout"];
 
 #[derive(Debug)]
@@ -19,7 +20,8 @@ pub(super) struct Metrics {
     saturated_seconds: Mutex<Counter>,
     depth: IntGaugeVec,
     oldest_age: Gauge,
-    wait: HistogramVec,
+    /// By class, then by outcome. Found by position: looking labels up costs every request.
+    wait: [[Histogram; OUTCOMES.len()]; Class::ALL.len()],
     rejected: IntCounterVec,
 }
 
@@ -32,11 +34,7 @@ impl Metrics {
             &["class", "outcome"],
             POOL_SECONDS,
         );
-        for class in classes {
-            for outcome in OUTCOMES {
-                wait.with_label_values(&[class, outcome]);
-            }
-        }
+        let wait = classes.map(|class| OUTCOMES.map(|outcome| wait.with_label_values(&[class, outcome])));
         Self {
             limit: registry.gauge("workers_limit", "Requests the app serves at once: workers x threads."),
             busy: registry.gauge("workers_busy", "Workers that serve a request now."),
@@ -60,10 +58,16 @@ impl Metrics {
         }
     }
 
-    pub(super) fn waited(&self, class: Class, outcome: &str, waited: Duration) {
-        self.wait.with_label_values(&[class.as_str(), outcome]).observe(waited.as_secs_f64());
-        if outcome != OUTCOMES[0] {
-            self.rejected.with_label_values(&[outcome]).inc();
+    pub(super) fn waited(&self, class: Class, refusal: Option<&Refusal>, waited: Duration) {
+        let outcome = match refusal {
+            None => 0,
+            Some(Refusal::Full { .. }) => 1,
+            Some(Refusal::Hopeless { .. }) => 2,
+            Some(Refusal::TimedOut { .. }) => 3,
+        };
+        self.wait[class as usize][outcome].observe(waited.as_secs_f64());
+        if outcome > 0 {
+            self.rejected.with_label_values(&[OUTCOMES[outcome]]).inc();
         }
     }
 

@@ -84,16 +84,6 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Refusal::Full { .. } => "full",
-            Refusal::Hopeless { .. } => "hopeless",
-            Refusal::TimedOut { .. } => "timeout",
-        }
-    }
-}
-
 /// The gate before the workers.
 #[derive(Debug)]
 pub struct Admission {
@@ -124,8 +114,7 @@ impl Admission {
     ) -> Result<Permit, Refusal> {
         let asked = Instant::now();
         let admitted = self.enter(class, bulkhead, deadline, asked).await;
-        let outcome = admitted.as_ref().map_or_else(|refusal| refusal.as_str(), |_| "admitted");
-        self.metrics.waited(class, outcome, asked.elapsed());
+        self.metrics.waited(class, admitted.as_ref().err(), asked.elapsed());
         admitted
     }
 

@@ -1,6 +1,6 @@
 //! What passes cost, and workers that still run for clients that left.
 
-use prometheus::{HistogramVec, IntGauge};
+use prometheus::{Histogram, IntGauge};
 
 use crate::telemetry::Registry;
 use crate::telemetry::registry::POOL_SECONDS;
@@ -9,7 +9,8 @@ use crate::time::Duration;
 /// Families about trips through a worker.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
-    duration: HistogramVec,
+    first: Histogram,
+    resumed: Histogram,
     orphaned: IntGauge,
 }
 
@@ -21,11 +22,9 @@ impl Metrics {
             &["pass"],
             POOL_SECONDS,
         );
-        for pass in ["first", "resume"] {
-            duration.with_label_values(&[pass]);
-        }
+        let [first, resumed] = ["first", "resume"].map(|pass| duration.with_label_values(&[pass]));
         let orphaned = registry.gauge("workers_orphaned", "Workers that serve a request whose client has left.");
-        Self { duration, orphaned }
+        Self { first, resumed, orphaned }
     }
 
     /// Counts a worker as orphaned while the guard lives.
@@ -35,8 +34,8 @@ impl Metrics {
     }
 
     pub(super) fn passed(&self, pass: u32, took: Duration) {
-        let label = if pass == 0 { "first" } else { "resume" };
-        self.duration.with_label_values(&[label]).observe(took.as_secs_f64());
+        let duration = if pass == 0 { &self.first } else { &self.resumed };
+        duration.observe(took.as_secs_f64());
     }
 }
 

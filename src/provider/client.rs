@@ -5,7 +5,7 @@ use url::Url;
 
 use super::attempt::{self, Attempt};
 use super::dialect::KEY_PARAMETER;
-use super::metrics::Metrics;
+use super::metrics::{Families, Metrics};
 use super::retry::{self, Budget};
 use super::tls::{self, BadTrust};
 use super::transport::Transport;
@@ -18,14 +18,12 @@ struct Provider {
     config: Config,
     transport: Transport,
     budget: Budget,
+    metrics: Metrics,
 }
 
 /// All configured providers.
 #[derive(Debug)]
-pub struct Providers {
-    providers: Vec<Provider>,
-    metrics: Metrics,
-}
+pub struct Providers(Vec<Provider>);
 
 impl Providers {
     /// Clients without connections.
@@ -34,7 +32,7 @@ impl Providers {
     /// Fails when a provider is called over TLS and there is nothing to trust.
     pub fn new(configs: Vec<Config>, registry: &Registry) -> Result<Self, BadTrust> {
         let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
-        let metrics = Metrics::new(registry, &names);
+        let families = Families::new(registry, &names);
         let roots = if configs.iter().any(|config| config.base_url.is_tls()) {
             tls::system_roots()
         } else {
@@ -44,16 +42,16 @@ impl Providers {
             Ok(Provider {
                 transport: Transport::new(&config, &roots)?,
                 budget: Budget::new(config.retry.budget),
+                metrics: families.of(&config.name),
                 config,
             })
         };
-        Ok(Self { providers: configs.into_iter().map(provider).collect::<Result<_, _>>()?, metrics })
+        configs.into_iter().map(provider).collect::<Result<_, _>>().map(Self)
     }
 
     /// The origins that calls may go to, each once.
     pub fn origins(&self) -> Vec<String> {
-        let mut origins: Vec<String> =
-            self.providers.iter().map(|provider| provider.config.base_url.origin()).collect();
+        let mut origins: Vec<String> = self.0.iter().map(|provider| provider.config.base_url.origin()).collect();
         origins.sort();
         origins.dedup();
         origins
@@ -72,29 +70,31 @@ impl Providers {
     pub async fn call(&self, mut request: Request, limit: usize) -> Option<Result<Response, Failure>> {
         let provider = self.resolve(&request.url)?;
         let started = Instant::now();
-        let in_flight = self.metrics.begin(&provider.config.name);
+        let in_flight = provider.metrics.begin();
         provider.budget.deposit();
         let total = provider.config.timeouts.total;
         prepare(&mut request, &provider.config);
-        let result = timeout(total, self.try_and_try_again(provider, &request, limit))
+        let result = timeout(total, provider.try_and_try_again(&request, limit))
             .await
             .unwrap_or_else(|_| Err(Failure::TotalTimeout(provider.config.base_url.host().to_owned())));
         in_flight.end(&result, started.elapsed());
         Some(result.map(for_the_app))
     }
 
-    async fn try_and_try_again(
-        &self,
-        provider: &Provider,
-        request: &Request,
-        limit: usize,
-    ) -> Result<Response, Failure> {
-        let Config { name, retry, timeouts, base_url, .. } = &provider.config;
+    fn resolve(&self, url: &Url) -> Option<&Provider> {
+        let bases = self.0.iter().map(|provider| (&provider.config.base_url, provider.config.dialect));
+        directory::resolve(bases, url).map(|position| &self.0[position])
+    }
+}
+
+impl Provider {
+    async fn try_and_try_again(&self, request: &Request, limit: usize) -> Result<Response, Failure> {
+        let Config { name, retry, timeouts, base_url, .. } = &self.config;
         let mut number = 1;
         loop {
-            self.metrics.attempt(name, number);
-            let attempt = Attempt { transport: &provider.transport, host: base_url.host(), timeouts, limit };
-            let result = attempt::make(&attempt, request, |after| self.metrics.first_byte(name, after)).await;
+            self.metrics.attempt(number);
+            let attempt = Attempt { transport: &self.transport, host: base_url.host(), timeouts, limit };
+            let result = attempt::make(&attempt, request, |after| self.metrics.first_byte(after)).await;
             let (retriable, asked) = match &result {
                 Ok(response) => (retry::may_help(response.status, &response.headers), Some(&response.headers)),
                 Err(failure) => (retry::may_help_after(failure), None),
@@ -103,18 +103,13 @@ impl Providers {
                 return result;
             }
             let Some(pause) = retry::pause(number, asked) else { return result };
-            if !provider.budget.withdraw() {
+            if !self.budget.withdraw() {
                 return result;
             }
             tracing::debug!(provider = name, number, ?pause, "trying a call again");
             sleep(pause).await;
             number += 1;
         }
-    }
-
-    fn resolve(&self, url: &Url) -> Option<&Provider> {
-        let bases = self.providers.iter().map(|provider| (&provider.config.base_url, provider.config.dialect));
-        directory::resolve(bases, url).map(|position| &self.providers[position])
     }
 }
 

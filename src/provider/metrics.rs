@@ -1,7 +1,7 @@
 //! Calls to providers: rate, errors, duration.
 
 use http::StatusCode;
-use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{Failure, Response};
 use crate::telemetry::Registry;
@@ -24,8 +24,9 @@ const RESULTS: [&str; 13] = [
     "cancelled",
 ];
 
+/// Families about all providers.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub(super) struct Families {
     calls: IntCounterVec,
     duration: HistogramVec,
     first_byte: HistogramVec,
@@ -34,55 +35,67 @@ pub(super) struct Metrics {
     in_flight: IntGaugeVec,
 }
 
-impl Metrics {
+/// One provider's part of them. Looking labels up costs every call.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    /// By result.
+    calls: [IntCounter; RESULTS.len()],
+    duration: Histogram,
+    first_byte: Histogram,
+    attempts: IntCounter,
+    retries: IntCounter,
+    in_flight: IntGauge,
+}
+
+impl Families {
     pub(super) fn new(registry: &Registry, providers: &[&str]) -> Self {
-        let calls = registry.counter_vec("calls_total", "LLM calls that ended, by result.", &["provider", "result"]);
-        for provider in providers {
-            for result in RESULTS {
-                calls.with_label_values(&[*provider, result]);
-            }
-        }
-        let histogram = |name, help| {
-            let family = registry.histogram_vec(name, help, &["provider"], CALL_SECONDS);
-            providers.iter().for_each(|provider| drop(family.with_label_values(&[*provider])));
-            family
-        };
+        let histogram = |name, help| registry.histogram_vec(name, help, &["provider"], CALL_SECONDS);
+        let counters = |name, help| registry.counters(name, help, "provider", providers);
         Self {
-            calls,
+            calls: registry.counter_vec("calls_total", "LLM calls that ended, by result.", &["provider", "result"]),
             duration: histogram("call_duration_seconds", "Time of an LLM call, retries and pauses included."),
             first_byte: histogram("call_first_byte_seconds", "Time from a try's request to its response head."),
-            attempts: registry.counters("call_attempts_total", "Requests sent to providers.", "provider", providers),
-            retries: registry.counters(
-                "call_retries_total",
-                "Requests that were further tries of a call.",
-                "provider",
-                providers,
-            ),
+            attempts: counters("call_attempts_total", "Requests sent to providers."),
+            retries: counters("call_retries_total", "Requests that were further tries of a call."),
             in_flight: registry.gauges("calls_in_flight", "LLM calls under way.", "provider", providers),
         }
     }
 
+    /// The series of one provider, which show zero from now on.
+    pub(super) fn of(&self, provider: &str) -> Metrics {
+        let provider = [provider];
+        Metrics {
+            calls: RESULTS.map(|result| self.calls.with_label_values(&[provider[0], result])),
+            duration: self.duration.with_label_values(&provider),
+            first_byte: self.first_byte.with_label_values(&provider),
+            attempts: self.attempts.with_label_values(&provider),
+            retries: self.retries.with_label_values(&provider),
+            in_flight: self.in_flight.with_label_values(&provider),
+        }
+    }
+}
+
+impl Metrics {
     /// Counts a call as in flight until the guard is told how it ended, or dropped, which means cancelled.
-    pub(super) fn begin<'a>(&'a self, provider: &'a str) -> InFlight<'a> {
-        self.in_flight.with_label_values(&[provider]).inc();
-        InFlight { metrics: self, provider, result: "cancelled" }
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight { metrics: self, result: "cancelled" }
     }
 
-    pub(super) fn attempt(&self, provider: &str, number: u32) {
-        self.attempts.with_label_values(&[provider]).inc();
+    pub(super) fn attempt(&self, number: u32) {
+        self.attempts.inc();
         if number > 1 {
-            self.retries.with_label_values(&[provider]).inc();
+            self.retries.inc();
         }
     }
 
-    pub(super) fn first_byte(&self, provider: &str, after: Duration) {
-        self.first_byte.with_label_values(&[provider]).observe(after.as_secs_f64());
+    pub(super) fn first_byte(&self, after: Duration) {
+        self.first_byte.observe(after.as_secs_f64());
     }
 }
 
 pub(super) struct InFlight<'a> {
     metrics: &'a Metrics,
-    provider: &'a str,
     result: &'static str,
 }
 
@@ -92,14 +105,16 @@ impl InFlight<'_> {
             Ok(response) => status_word(response.status),
             Err(failure) => failure_word(failure),
         };
-        self.metrics.duration.with_label_values(&[self.provider]).observe(took.as_secs_f64());
+        self.metrics.duration.observe(took.as_secs_f64());
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.metrics.in_flight.with_label_values(&[self.provider]).dec();
-        self.metrics.calls.with_label_values(&[self.provider, self.result]).inc();
+        self.metrics.in_flight.dec();
+        if let Some(position) = RESULTS.iter().position(|result| *result == self.result) {
+            self.metrics.calls[position].inc();
+        }
     }
 }
 

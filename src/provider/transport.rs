@@ -9,7 +9,7 @@ use hyper_util::client::legacy;
 use rustls::RootCertStore;
 use url::{Position, Url};
 
-use super::tls::{self, BadTrust, KEEP_IDLE, TlsClient};
+use super::tls::{BadTrust, KEEP_IDLE, Place, TlsClients};
 use super::{Config, Failure, Request};
 use crate::http1::{self, Address, Content};
 
@@ -17,7 +17,7 @@ use crate::http1::{self, Address, Content};
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(http1::Client),
-    Tls(Box<TlsClient>),
+    Tls(TlsClients),
 }
 
 /// The head of a response, and its body as it comes.
@@ -29,14 +29,18 @@ pub(super) struct Received {
 
 pub(super) enum Body {
     Plain(http1::Body),
-    Tls(Incoming),
+    /// With its place on the connection, which it keeps to its end.
+    Tls {
+        body: Incoming,
+        _place: Place,
+    },
 }
 
 impl Transport {
     /// Without connections.
     pub(super) fn new(config: &Config, roots: &RootCertStore) -> Result<Self, BadTrust> {
         if config.base_url.is_tls() {
-            return Ok(Self::Tls(Box::new(tls::client(config, roots)?)));
+            return TlsClients::new(config, roots).map(Self::Tls);
         }
         Ok(Self::Plain(http1::Client::new(http1::Config {
             address: Address::Tcp(config.base_url.address()),
@@ -57,12 +61,13 @@ impl Transport {
                 let http1::Response { status, headers, body } = response;
                 Ok(Received { status, headers, body: Body::Plain(body) })
             }
-            Self::Tls(client) => {
+            Self::Tls(clients) => {
+                let place = clients.place();
                 // Boxed, or every call would be as large as one over TLS.
-                let sending = Box::pin(client.request(over_tls(request, host)?));
+                let sending = Box::pin(place.client().request(over_tls(request, host)?));
                 let response = sending.await.map_err(|error| before_the_head_over_tls(&error, host))?;
                 let (parts, body) = response.into_parts();
-                Ok(Received { status: parts.status, headers: parts.headers, body: Body::Tls(body) })
+                Ok(Received { status: parts.status, headers: parts.headers, body: Body::Tls { body, _place: place } })
             }
         }
     }
@@ -73,7 +78,7 @@ impl Body {
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, String>> {
         match self {
             Self::Plain(body) => body.next().await.map(|piece| piece.map_err(|error| error.to_string())),
-            Self::Tls(body) => loop {
+            Self::Tls { body, .. } => loop {
                 match body.frame().await? {
                     Err(error) => return Some(Err(innermost(&error))),
                     Ok(frame) => match frame.into_data() {

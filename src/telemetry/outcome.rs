@@ -123,6 +123,16 @@ impl Outcome {
         }
     }
 
+    /// Its position among [`Outcome::words`].
+    pub fn position(self) -> usize {
+        match self {
+            Outcome::Answered => 0,
+            Outcome::ClientGone => 1,
+            Outcome::Interrupted => 2,
+            Outcome::Refused(reason) => 3 + reason as usize,
+        }
+    }
+
     /// Every outcome's word, for metrics that show zeros before the first event.
     pub fn words() -> impl Iterator<Item = &'static str> {
         [Outcome::Answered, Outcome::ClientGone, Outcome::Interrupted]
@@ -161,6 +171,17 @@ impl Mode {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn an_outcome_is_found_at_its_position() {
+        let refused = Reason::ALL.into_iter().map(Outcome::Refused);
+        for outcome in refused.chain([Outcome::Answered, Outcome::ClientGone, Outcome::Interrupted]) {
+            assert_eq!(Outcome::words().nth(outcome.position()), Some(outcome.as_str()));
+        }
+        for (position, mode) in Mode::ALL.into_iter().enumerate() {
+            assert_eq!(mode as usize, position);
+        }
+    }
 
     #[test]
     fn every_outcome_has_its_own_word() {

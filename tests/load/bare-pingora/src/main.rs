@@ -13,6 +13,9 @@ use pingora::proxy::{ProxyHttp, ProxyServiceBuilder, Session};
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 struct Bare(HttpPeer);
 
 #[async_trait]
