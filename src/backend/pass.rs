@@ -54,10 +54,12 @@ pub async fn start<H: Send + 'static>(backend: &Backend, request: PassRequest, h
     Pass { running: Some(Box::pin(run(backend.clone(), request, held))), metrics: backend.metrics.clone() }.await
 }
 
+type Running = Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>>;
+
 /// A pass under way. Somebody waits for it until it is dropped; then nobody does.
 struct Pass {
     /// `None` once it has ended.
-    running: Option<Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>>>,
+    running: Option<Running>,
     metrics: Metrics,
 }
 

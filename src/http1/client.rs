@@ -52,7 +52,7 @@ pub struct Response {
 pub struct Client {
     config: Config,
     /// `None` where no connection is kept.
-    pool: Option<Pool>,
+    pub(super) pool: Option<Pool>,
 }
 
 impl Client {

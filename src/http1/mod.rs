@@ -33,3 +33,6 @@ pub enum Error {
     #[error("{0}")]
     Malformed(&'static str),
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from benchmark.plan import cells
 from benchmark.ratios import ratios
+from benchmark.readme import updated
 from benchmark.results import Results
 from benchmark.table import page
 from harness.process import ROOT
@@ -61,6 +62,14 @@ def row(text: str, title: str, heading: str) -> list[str]:
 def test_the_published_page_is_what_the_published_results_render_to() -> None:
     assert (PUBLISHED / "results.md").read_text() == page(Results.read(PUBLISHED / "results.json")), (
         "docs/benchmark/results.md is out of date: python tests/load/bench.py .cache --render"
+    )
+
+
+@pytest.mark.skipif(not (PUBLISHED / "results.json").exists(), reason="no run is published yet")
+def test_the_readme_shows_the_published_results() -> None:
+    readme = (PUBLISHED.parents[1] / "README.md").read_text()
+    assert readme == updated(readme, Results.read(PUBLISHED / "results.json")), (
+        "the README is out of date: python tests/load/bench.py .cache --render"
     )
 
 

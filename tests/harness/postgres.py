@@ -66,8 +66,8 @@ class Postgres(Process):
 
     @property
     def url(self) -> str:
-        """For Django. Connections are closed after each request, as Django does by default."""
-        return f"postgres://{USER}@{self.address}/{DATABASE}?conn_max_age=0"
+        """For Django."""
+        return f"postgres://{USER}@{self.address}/{DATABASE}"
 
     @property
     def version(self) -> str:

@@ -25,6 +25,7 @@ from benchmark.measurement import measure  # noqa: E402
 from benchmark.plan import Cell, cells  # noqa: E402
 from benchmark.progress import Progress  # noqa: E402
 from benchmark.ratios import ratios  # noqa: E402
+from benchmark.readme import updated  # noqa: E402
 from benchmark.results import Results  # noqa: E402
 from benchmark.stand import make_database  # noqa: E402
 from benchmark.table import page  # noqa: E402
@@ -33,6 +34,7 @@ from harness.process import ROOT, ProcessFailed  # noqa: E402
 from installation import Installation  # noqa: E402
 
 PUBLISHED = ROOT / "docs" / "benchmark"
+README = ROOT / "README.md"
 
 
 def main() -> int:
@@ -104,6 +106,8 @@ def render(installation: Installation, folder: Path) -> int:
     """Table and chart beside the results; prints the ratios."""
     results = Results.read(folder / "results.json")
     (folder / "results.md").write_text(page(results))
+    if folder == PUBLISHED:
+        README.write_text(updated(README.read_text(), results))
     installation.draw(folder / "results.json", folder / "chart.svg")
     print(f"\nin {folder}: results.json, results.md, chart.svg\n")
     for figure in ratios(results):

@@ -39,7 +39,7 @@ class Point:
         """What is measured."""
         if self.quick:
             return 4.0
-        return 12.0 if self.latency >= 5 else 10.0 if self.concurrency >= 1000 else 8.0
+        return 12.0 if self.latency >= 5 else 10.0 if self.concurrency >= 1000 else 7.0
 
 
 @dataclass(frozen=True)
