@@ -1,6 +1,7 @@
 """Database connections and open transactions that the app holds while 1,000 chats wait behind one worker.
 
-By PostgreSQL's own count. The benchmark's view writes after its call, the chat view before and after.
+By PostgreSQL's own count. The benchmark's view writes after its call, the chat view before and after. Connections are
+closed after each request, as Django does by default: one that a worker keeps for itself is held by no chat.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ SPACING_SECONDS = 0.25
 
 def measure(directory: Path, installation: Installation) -> Iterator[Figure]:
     """Two verdicts for each view."""
-    with Postgres(directory) as postgres, behind_siding(directory, installation, postgres.url) as scene:
+    with (
+        Postgres(directory) as postgres,
+        behind_siding(directory, installation, f"{postgres.url}?conn_max_age=0") as scene,
+    ):
         for view in VIEWS:
             held = sampled(scene, postgres, view)
             details = f"the maximum of {SAMPLES} samples of pg_stat_activity"
