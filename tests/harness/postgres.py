@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from functools import cached_property
 from pathlib import Path
 
@@ -116,9 +116,8 @@ class Postgres(Process):
         """Ends it without waiting for its clients, and forgets its data."""
         if self.is_running():
             self.signal(signal.SIGINT)
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while self.is_running() and time.monotonic() < deadline:
-                time.sleep(0.02)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.wait(PATIENCE_SECONDS)
         super().stop()
         shutil.rmtree(self.cwd, ignore_errors=True)
 
