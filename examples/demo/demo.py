@@ -23,8 +23,12 @@ from harness import prerequisites
 
 WORKERS = 2
 LATENCY = "2s"
-# As Siding runs where nothing else is said: a thread per core, no debug log.
-SETTINGS = {"server": {"threads": 0}, "log": {"filter": "warn,siding=info"}}
+# As Siding runs where nothing else is said: a thread per core, no debug log. Chats may wait for the other requests.
+SETTINGS = {
+    "server": {"threads": 0},
+    "log": {"filter": "warn,siding=info"},
+    "routes": [{"path": "/api/chat/", "class": "batch"}],
+}
 
 
 def main() -> int:

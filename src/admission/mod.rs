@@ -32,7 +32,8 @@ pub struct Config {
     pub resume_capacity: usize,
 }
 
-/// The order of service: all of a higher class go before any of a lower one.
+/// The order of service: a higher class goes before a lower one, except that interactive requests have every fourth
+/// turn while exchanges come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Exchanges that come back with results. Their work is invested, so they go first, oldest first.

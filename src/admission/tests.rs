@@ -52,6 +52,30 @@ async fn resumed_exchanges_go_before_interactive_ones_and_those_before_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wave_of_resumes_leaves_every_fourth_turn_to_interactive_requests_and_none_to_batch() {
+    let gate = gate(1, 10, &[]);
+    let running = gate.admit(Class::Interactive, None, soon()).await.unwrap();
+    let (order, mut seen) = mpsc::unbounded_channel();
+    queue(&gate, Class::Batch, "batch", &order).await;
+    for name in ["interactive 1", "interactive 2"] {
+        queue(&gate, Class::Interactive, name, &order).await;
+    }
+    for _ in 0..8 {
+        queue(&gate, Class::Resume, "resume", &order).await;
+    }
+    drop(running);
+    let expected = [
+        [["resume"; 3].as_slice(), &["interactive 1"]].concat(),
+        [["resume"; 3].as_slice(), &["interactive 2"]].concat(),
+        vec!["resume", "resume", "batch"],
+    ]
+    .concat();
+    for expected in expected {
+        assert_eq!(seen.recv().await, Some(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_newcomers_but_not_resumes() {
     let gate = gate(1, 1, &[]);
     let _running = gate.admit(Class::Interactive, None, soon()).await.unwrap();
