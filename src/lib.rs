@@ -54,6 +54,7 @@
 pub mod admission;
 pub mod backend;
 pub mod cache;
+pub mod coalesce;
 pub mod config;
 pub mod drain;
 pub mod exchange;

@@ -1,0 +1,106 @@
+//! The one who works for a flight.
+
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::End;
+use super::flight::Flight;
+use super::registry::Registry;
+
+/// Publishes a flight's head, bytes and end. It belongs into a task of its own: what happens to the request that
+/// started the work must not matter to the others.
+#[derive(Debug)]
+pub struct Leader<K: Eq + Hash, H, E> {
+    registry: Arc<Registry<K, H, E>>,
+    key: K,
+    flight: Arc<Flight<H, E>>,
+}
+
+impl<K: Eq + Hash, H, E> Leader<K, H, E> {
+    pub(super) fn new(registry: Arc<Registry<K, H, E>>, key: K, flight: Arc<Flight<H, E>>) -> Self {
+        Self { registry, key, flight }
+    }
+
+    /// Publishes what comes before the bytes.
+    pub fn begin(&self, head: H) {
+        self.flight.change(|state| state.begin(head));
+    }
+
+    /// Publishes bytes. Above the flight's bound nobody can join any more, and this waits until the slowest reader has
+    /// made room.
+    ///
+    /// # Cancel safety
+    /// The bytes are published at once; only the wait for room is dropped.
+    pub async fn push(&self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.flight.change(|state| state.push(bytes));
+        poll_fn(|context| {
+            let mut state = self.flight.state();
+            if !state.is_full() || state.readers() == 0 {
+                return Poll::Ready(());
+            }
+            state.wake_leader_later(context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether the work is to be tried once more for those who wait, after a try that published nothing.
+    pub fn elect_successor(&self) -> bool {
+        self.flight.state().elect()
+    }
+
+    /// Everything published so far; `None` once the bound was passed.
+    pub fn whole(&self) -> Option<Bytes> {
+        self.flight.state().whole()
+    }
+
+    /// Readers now.
+    pub fn readers(&self) -> usize {
+        self.flight.state().readers()
+    }
+
+    /// Keeps newcomers away: they start anew.
+    pub fn close(&self) {
+        self.registry.forget(&self.key, &self.flight);
+        self.flight.state().close();
+    }
+
+    /// Ends the flight. Newcomers start anew before anybody learns of the end, so what they should find must have been
+    /// stored before.
+    pub fn finish(self, end: End<E>) {
+        self.end(end);
+    }
+
+    /// Resolves when nobody reads any more; the work may stop then.
+    pub async fn unwanted(&self) {
+        poll_fn(|context| {
+            let mut state = self.flight.state();
+            if state.close_if_unwanted() {
+                return Poll::Ready(());
+            }
+            state.wake_leader_later(context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn end(&self, end: End<E>) {
+        self.registry.forget(&self.key, &self.flight);
+        self.flight.change(|state| state.finish(end));
+    }
+}
+
+impl<K: Eq + Hash, H, E> Drop for Leader<K, H, E> {
+    fn drop(&mut self) {
+        if !self.flight.state().has_ended() {
+            self.end(End::Abandoned);
+        }
+    }
+}
