@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +47,8 @@ class OutboundRequest:
 class Call:
     name: str
     request: OutboundRequest
+    # What the app said about sharing it; no part of its identity.
+    cache: dict[str, Any] = field(default_factory=dict)
 
     def document(self, seq: int) -> dict[str, Any]:
         request = self.request
@@ -62,6 +64,8 @@ class Call:
             document.update(_body(request.body))
         if request.timeout_ms is not None:
             document["timeout_ms"] = request.timeout_ms
+        if self.cache:
+            document["cache"] = self.cache
         return document
 
 

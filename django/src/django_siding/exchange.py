@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from .caching import nothing_said, said
 from .call import Call, OutboundRequest
 from .callsite import callsite
 from .journal import Delivery, Journal, Record
@@ -68,7 +69,8 @@ class Exchange:
         token = _current.set(self)
         self.is_open = True
         try:
-            yield
+            with nothing_said():
+                yield
         finally:
             self.is_open = False
             _current.reset(token)
@@ -94,7 +96,7 @@ class Exchange:
             return self._deliver(site, delivery)
         if not self._may_suspend(request):
             return None
-        raise self.suspend([Call(f"{site}#{occurrence}", request)])
+        raise self.suspend([Call(f"{site}#{occurrence}", request, said())])
 
     def _occurrence(self, site: str) -> str:
         """Counted for each function of a gather: how far one got must not shift the others."""

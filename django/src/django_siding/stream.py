@@ -11,16 +11,17 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .exchange import Exchange
+if TYPE_CHECKING:
+    from .exchange import Exchange
 
 HELD_BYTES = 1024 * 1024
 HELD_SECONDS = 2.0
 
 
 def hold(response: Any, exchange: Exchange) -> Any:
-    if not _is_holdable(response):
+    if not is_stream(response):
         return response
     stream = iter(response.streaming_content)
     try:
@@ -33,7 +34,8 @@ def hold(response: Any, exchange: Exchange) -> Any:
     return response
 
 
-def _is_holdable(response: Any) -> bool:
+def is_stream(response: Any) -> bool:
+    """Whether it makes its calls while it is sent. Files make none."""
     return (
         getattr(response, "streaming", False)
         and not getattr(response, "is_async", False)
