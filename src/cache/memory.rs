@@ -1,28 +1,45 @@
 //! A store in this process's memory, bounded in bytes.
 
+use moka::Expiry;
 use moka::sync::Cache;
 
 use super::Key;
 use crate::time::Duration;
 
-/// What an entry takes, in bytes.
-pub trait Weigh: Clone + Send + Sync + 'static {
+/// What an entry takes, and for how long.
+pub trait Weigh: Send + Sync + 'static {
     /// Bytes, roughly; fixed costs included by the store.
     fn weight(&self) -> usize;
+    /// How long it is of any use.
+    fn lifetime(&self) -> Duration;
 }
 
 /// Bytes an entry costs besides its content: key, links, frequency sketch.
 const ENTRY_OVERHEAD: usize = 256;
+/// Longer than this nothing is kept; the clock's end is far.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Entries by key, the least useful ones dropped first.
 #[derive(Clone, Debug)]
-pub struct Memory<V: Weigh>(Cache<Key, V>);
+pub struct Memory<V: Weigh + Clone>(Cache<Key, V>);
 
-impl<V: Weigh> Memory<V> {
-    /// An empty store of `capacity` bytes whose entries live for `ttl`.
-    pub fn new(capacity: u64, ttl: Duration) -> Self {
+struct Lifetime;
+
+impl<V: Weigh> Expiry<Key, V> for Lifetime {
+    fn expire_after_create(&self, _: &Key, value: &V, _: std::time::Instant) -> Option<Duration> {
+        Some(value.lifetime().min(LONGEST))
+    }
+
+    fn expire_after_update(&self, _: &Key, value: &V, _: std::time::Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(value.lifetime().min(LONGEST))
+    }
+}
+
+impl<V: Weigh + Clone> Memory<V> {
+    /// An empty store of `capacity` bytes.
+    pub fn new(capacity: u64) -> Self {
         let weigher = |_: &Key, value: &V| u32::try_from(value.weight() + ENTRY_OVERHEAD).unwrap_or(u32::MAX);
-        Self(Cache::builder().max_capacity(capacity).weigher(weigher).time_to_live(ttl).build())
+        Self(Cache::builder().max_capacity(capacity).weigher(weigher).expire_after(Lifetime).build())
     }
 
     /// Keeps a value.
@@ -30,9 +47,26 @@ impl<V: Weigh> Memory<V> {
         self.0.insert(key, value);
     }
 
+    /// A value, which stays.
+    pub fn get(&self, key: &Key) -> Option<V> {
+        self.0.get(key)
+    }
+
     /// Takes a value out.
     pub fn take(&self, key: &Key) -> Option<V> {
         self.0.remove(key)
+    }
+
+    /// Takes out every value that is `meant`, and says how many there were.
+    pub fn remove_if(&self, meant: impl Fn(&V) -> bool) -> u64 {
+        let keys = self.0.iter().filter(|(_, value)| meant(value)).map(|(key, _)| *key);
+        keys.filter(|key| self.0.remove(key).is_some()).count() as u64
+    }
+
+    /// Bytes in use, and entries, as of the last housekeeping.
+    pub fn size(&self) -> (u64, u64) {
+        self.0.run_pending_tasks();
+        (self.0.weighted_size(), self.0.entry_count())
     }
 }
 
@@ -44,14 +78,43 @@ mod tests {
         fn weight(&self) -> usize {
             self.len()
         }
+
+        fn lifetime(&self) -> Duration {
+            Duration::from_secs(60)
+        }
+    }
+
+    fn key(number: u32) -> Key {
+        Key::of([number.to_le_bytes().as_slice()])
     }
 
     #[test]
     fn a_value_is_taken_once() {
-        let memory = Memory::new(10_000, Duration::from_secs(60));
-        let key = Key::of([b"k".as_slice()]);
-        memory.put(key, vec![1]);
-        assert_eq!(memory.take(&key), Some(vec![1]));
-        assert_eq!(memory.take(&key), None);
+        let memory = Memory::new(10_000);
+        memory.put(key(1), vec![1]);
+        assert_eq!(memory.take(&key(1)), Some(vec![1]));
+        assert_eq!(memory.take(&key(1)), None);
+    }
+
+    #[test]
+    fn the_bound_is_in_bytes() {
+        let memory = Memory::new(100_000);
+        for number in 0..1_000 {
+            memory.put(key(number), vec![0; 1_000]);
+        }
+        let (bytes, entries) = memory.size();
+        assert!(bytes <= 100_000, "{bytes}");
+        assert!((50..=80).contains(&entries), "{entries}");
+    }
+
+    #[test]
+    fn what_is_meant_is_removed_and_counted() {
+        let memory = Memory::new(100_000);
+        for number in 0..10u8 {
+            memory.put(key(number.into()), vec![number]);
+        }
+        assert_eq!(memory.remove_if(|value| value[0] % 2 == 0), 5);
+        assert_eq!(memory.get(&key(2)), None);
+        assert_eq!(memory.get(&key(3)), Some(vec![3]));
     }
 }

@@ -1,9 +1,25 @@
-//! Results kept for later: a key, an entry, a bound in bytes. For now it keeps results that their exchange could
-//! not use (its resume was refused), so that the client's retry need not pay for them again. It must never
-//! decide who may share a result; the key says so.
+//! Results kept for later: what a request means (`canonical`, `key`), how long its result may serve and for whom
+//! (`directives`, `policy`), what is kept (`entry`), and where (`store`). It must never make a request; and it never
+//! decides who may share a result: the key says so.
 
+mod canonical;
+mod directives;
+mod entry;
+mod explain;
 mod key;
 mod memory;
+mod metrics;
+mod policy;
+mod status;
+mod store;
 
-pub use key::Key;
+pub use canonical::{DEEPEST, Document};
+pub use directives::{RequestDirectives, ResponseDirectives};
+pub use entry::{Entry, Freshness};
+pub use explain::explain;
+pub use key::{Key, KeyBuilder};
 pub use memory::{Memory, Weigh};
+pub use metrics::{Metrics, NotStored, Place, Served};
+pub use policy::{Lifetimes, Policy, Scope};
+pub use status::CacheStatus;
+pub use store::{Config, LocalStore, Selector, Store, Stored};

@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 use super::metrics::Counted;
 use super::run::Running;
-use super::{Full, Refused};
+use super::{Full, KEEP_RESULTS_FOR, Refused};
 use crate::cache::{Key, Weigh};
 use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response};
 use crate::provider::{self, Failure};
@@ -138,6 +138,10 @@ impl Weigh for Recorded {
             }
             Recorded::Error { message, .. } => message.len(),
         }
+    }
+
+    fn lifetime(&self) -> Duration {
+        KEEP_RESULTS_FOR
     }
 }
 

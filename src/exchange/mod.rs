@@ -97,7 +97,7 @@ impl Exchanges {
             offer,
             providers,
             buffers: Buffers::new(buffered, registry),
-            kept: Memory::new(KEEP_RESULTS_BYTES, KEEP_RESULTS_FOR),
+            kept: Memory::new(KEEP_RESULTS_BYTES),
             drain,
             metrics: Metrics::new(registry),
         }

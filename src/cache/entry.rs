@@ -1,0 +1,145 @@
+//! A stored result.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use super::directives::RequestDirectives;
+use super::memory::Weigh;
+use super::policy::Lifetimes;
+use crate::time::{Duration, Instant};
+
+/// A whole response with what it may be used for.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers that may be replayed.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Whether the body is a stream of events.
+    pub is_stream: bool,
+    /// When it was complete.
+    pub stored: Instant,
+    /// How long it may serve since then, with the jitter that keeps entries from expiring together.
+    pub lifetimes: Lifetimes,
+    /// Names by which it can be purged.
+    pub tags: Vec<String>,
+    /// The route or provider it came through.
+    pub origin: String,
+}
+
+/// What an entry is good for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// To answer with.
+    Fresh,
+    /// To answer with while it is fetched anew.
+    StaleWhileRevalidate,
+    /// To answer with if fetching it anew fails.
+    StaleIfError,
+    /// Nothing.
+    Expired,
+}
+
+/// The part of a lifetime by which entries differ, so that those stored together do not expire together.
+const JITTER: f64 = 0.1;
+
+impl Lifetimes {
+    /// Shortens the time of freshness by `chance` (0 to 1) of a tenth.
+    pub fn with_jitter(self, chance: f64) -> Self {
+        Self { ttl: self.ttl.mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0)), ..self }
+    }
+}
+
+impl Entry {
+    /// Since when it is stored.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.stored)
+    }
+
+    /// How long it stays fresh.
+    pub fn fresh_for(&self, now: Instant) -> Duration {
+        self.lifetimes.ttl.saturating_sub(self.age(now))
+    }
+
+    /// What it is good for, for a request that asks for this.
+    pub fn freshness(&self, now: Instant, asked: &RequestDirectives) -> Freshness {
+        let age = self.age(now);
+        let ttl = asked.max_age.map_or(self.lifetimes.ttl, |max_age| max_age.min(self.lifetimes.ttl));
+        let ttl = ttl.saturating_sub(asked.min_fresh.unwrap_or_default());
+        let stale = age.saturating_sub(ttl);
+        if age < ttl || asked.max_stale.is_some_and(|most| self.fresh_for(now).is_zero() && stale <= most) {
+            return Freshness::Fresh;
+        }
+        // A request with demands of its own gets nothing stale unasked.
+        let demands = asked.max_age.is_some() || asked.min_fresh.is_some();
+        if !demands && stale < self.lifetimes.stale_while_revalidate {
+            Freshness::StaleWhileRevalidate
+        } else if !demands && stale < self.lifetimes.stale_if_error {
+            Freshness::StaleIfError
+        } else {
+            Freshness::Expired
+        }
+    }
+}
+
+impl Weigh for Entry {
+    fn weight(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        self.body.len() + headers + self.tags.iter().map(|tag| tag.len() + 24).sum::<usize>()
+    }
+
+    fn lifetime(&self) -> Duration {
+        self.lifetimes.longest()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    pub(in crate::cache) fn entry(body: &'static [u8], tags: &[&str]) -> Entry {
+        Entry {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body),
+            is_stream: false,
+            stored: Instant::now(),
+            lifetimes: Lifetimes { ttl: SECOND * 10, stale_while_revalidate: SECOND * 5, stale_if_error: SECOND * 20 },
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            origin: "origin".into(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_goes_from_fresh_over_stale_to_expired() {
+        let entry = entry(b"", &[]);
+        let at = |seconds| entry.freshness(entry.stored + SECOND * seconds, &RequestDirectives::default());
+        assert_eq!(at(9), Freshness::Fresh);
+        assert_eq!(at(10), Freshness::StaleWhileRevalidate);
+        assert_eq!(at(15), Freshness::StaleIfError);
+        assert_eq!(at(30), Freshness::Expired);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_may_ask_for_more_or_be_content_with_less() {
+        let entry = entry(b"", &[]);
+        let at = |seconds, asked: RequestDirectives| entry.freshness(entry.stored + SECOND * seconds, &asked);
+        let asked = RequestDirectives::default();
+        assert_eq!(at(4, RequestDirectives { max_age: Some(SECOND * 3), ..asked }), Freshness::Expired);
+        assert_eq!(at(8, RequestDirectives { min_fresh: Some(SECOND * 3), ..asked }), Freshness::Expired);
+        assert_eq!(at(6, RequestDirectives { min_fresh: Some(SECOND * 3), ..asked }), Freshness::Fresh);
+        assert_eq!(at(13, RequestDirectives { max_stale: Some(SECOND * 3), ..asked }), Freshness::Fresh);
+        assert_eq!(at(14, RequestDirectives { max_stale: Some(SECOND * 3), ..asked }), Freshness::StaleWhileRevalidate);
+    }
+
+    #[test]
+    fn jitter_only_ever_shortens() {
+        let lifetimes = Lifetimes { ttl: SECOND * 10, ..Lifetimes::default() };
+        assert_eq!(lifetimes.with_jitter(0.0).ttl, SECOND * 10);
+        assert_eq!(lifetimes.with_jitter(1.0).ttl, SECOND * 9);
+    }
+}

@@ -1,0 +1,110 @@
+//! How long a result may serve, and for whom: what configuration says, overlaid by what a view, a request and the
+//! response itself say.
+
+use super::directives::{RequestDirectives, ResponseDirectives};
+use crate::time::Duration;
+
+/// Who may share a result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody who sends the same request.
+    #[default]
+    All,
+    /// Whoever sends the same credentials.
+    Credentials,
+    /// Whoever names the same scope.
+    Named(String),
+    /// Nobody, not even in flight.
+    Nobody,
+}
+
+/// How long what may be done with a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// It is fresh; zero: it is not stored.
+    pub ttl: Duration,
+    /// After that, it is served while one request fetches it anew.
+    pub stale_while_revalidate: Duration,
+    /// After that, it is served where fetching it anew failed.
+    pub stale_if_error: Duration,
+}
+
+/// What holds for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Who may share its result.
+    pub scope: Scope,
+    /// How long its result may serve.
+    pub lifetimes: Lifetimes,
+    /// Names by which its result can be purged.
+    pub tags: Vec<String>,
+    /// Whether a stored result will do.
+    pub lookup: bool,
+    /// Whether its result may be stored.
+    pub store: bool,
+    /// What the request itself asks of a stored result.
+    pub asked: RequestDirectives,
+}
+
+impl Policy {
+    /// Results of these lifetimes, shared by `scope`.
+    pub fn new(scope: Scope, lifetimes: Lifetimes) -> Self {
+        Self { scope, lifetimes, tags: Vec::new(), lookup: true, store: true, asked: RequestDirectives::default() }
+    }
+
+    /// Obeys the request.
+    pub fn obey(&mut self, asked: RequestDirectives) {
+        self.lookup &= !asked.no_cache && !asked.no_store;
+        self.store &= !asked.no_store;
+        if asked.no_store {
+            self.scope = Scope::Nobody;
+        }
+        self.asked = asked;
+    }
+}
+
+impl Lifetimes {
+    /// What a response makes of what was configured.
+    pub fn obey(self, said: &ResponseDirectives) -> Self {
+        let ttl = if said.no_store || said.no_cache { Duration::ZERO } else { said.fresh_for.unwrap_or(self.ttl) };
+        if said.must_revalidate {
+            return Self { ttl, ..Self::default() };
+        }
+        Self {
+            ttl,
+            stale_while_revalidate: said.stale_while_revalidate.unwrap_or(self.stale_while_revalidate),
+            stale_if_error: said.stale_if_error.unwrap_or(self.stale_if_error),
+        }
+    }
+
+    /// As long as an entry is of any use.
+    pub fn longest(&self) -> Duration {
+        self.ttl.saturating_add(self.stale_while_revalidate.max(self.stale_if_error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_response_can_shorten_lengthen_and_forbid() {
+        let configured = Lifetimes { ttl: SECOND * 10, stale_while_revalidate: SECOND, stale_if_error: SECOND };
+        let obeyed = |said| configured.obey(&said);
+        assert_eq!(obeyed(ResponseDirectives::default()), configured);
+        let fresh_for = Some(SECOND * 99);
+        assert_eq!(obeyed(ResponseDirectives { fresh_for, ..Default::default() }).ttl, SECOND * 99);
+        assert_eq!(obeyed(ResponseDirectives { no_store: true, fresh_for, ..Default::default() }).ttl, Duration::ZERO);
+        let strict = obeyed(ResponseDirectives { must_revalidate: true, ..Default::default() });
+        assert_eq!(strict.longest(), SECOND * 10);
+    }
+
+    #[test]
+    fn a_request_that_must_not_be_stored_is_shared_with_nobody() {
+        let mut policy = Policy::new(Scope::All, Lifetimes::default());
+        policy.obey(RequestDirectives { no_store: true, ..Default::default() });
+        assert_eq!((policy.scope, policy.lookup, policy.store), (Scope::Nobody, false, false));
+    }
+}

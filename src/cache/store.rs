@@ -1,0 +1,178 @@
+//! Where entries are kept. `Store` is the seam: this process's memory is one, a store that pods share can be another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use http::HeaderName;
+
+use super::{Entry, Key, Memory, Weigh};
+use crate::time::Duration;
+
+/// Bounds of what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of all entries.
+    pub capacity: u64,
+    /// Bytes of one entry's body.
+    pub max_entry: usize,
+}
+
+/// What is found under a key.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// A result.
+    Entry(Arc<Entry>),
+    /// Results depend on these request headers, so each is under a key of its own.
+    Varies(Arc<[HeaderName]>),
+}
+
+/// Which entries are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// Every one.
+    All,
+    /// The one with this key.
+    Key(Key),
+    /// Those with this tag.
+    Tag(String),
+    /// Those that came through this route or provider.
+    Origin(String),
+}
+
+/// How long is remembered on what results depend.
+const VARIES_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// A place for entries.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync {
+    /// What is under a key, fresh or not.
+    async fn get(&self, key: &Key) -> Option<Stored>;
+
+    /// Keeps something. `since` is [`Store::generation`] from before the work began: what was purged meanwhile must not
+    /// come back.
+    async fn put(&self, key: Key, stored: Stored, since: u64);
+
+    /// Counts purges.
+    fn generation(&self) -> u64;
+
+    /// Removes entries, and says how many.
+    async fn purge(&self, selector: &Selector) -> u64;
+}
+
+/// Entries in this process's memory.
+#[derive(Debug)]
+pub struct LocalStore {
+    memory: Memory<Stored>,
+    generation: AtomicU64,
+}
+
+impl LocalStore {
+    /// Nothing stored yet.
+    pub fn new(config: &Config) -> Self {
+        Self { memory: Memory::new(config.capacity), generation: AtomicU64::new(0) }
+    }
+
+    /// What is under a key, at once.
+    pub fn peek(&self, key: &Key) -> Option<Stored> {
+        self.memory.get(key)
+    }
+
+    /// Bytes in use, and entries.
+    pub fn size(&self) -> (u64, u64) {
+        self.memory.size()
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    async fn get(&self, key: &Key) -> Option<Stored> {
+        self.peek(key)
+    }
+
+    async fn put(&self, key: Key, stored: Stored, since: u64) {
+        if since == self.generation() {
+            self.memory.put(key, stored);
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    async fn purge(&self, selector: &Selector) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        match selector {
+            Selector::Key(key) => u64::from(self.memory.take(key).is_some()),
+            Selector::All => self.memory.remove_if(|_| true),
+            Selector::Tag(tag) => self.memory.remove_if(|stored| stored.is(|entry| entry.tags.contains(tag))),
+            Selector::Origin(origin) => self.memory.remove_if(|stored| stored.is(|entry| entry.origin == *origin)),
+        }
+    }
+}
+
+impl Stored {
+    fn is(&self, meant: impl Fn(&Entry) -> bool) -> bool {
+        matches!(self, Stored::Entry(entry) if meant(entry))
+    }
+}
+
+impl Weigh for Stored {
+    fn weight(&self) -> usize {
+        match self {
+            Stored::Entry(entry) => entry.weight(),
+            Stored::Varies(names) => names.iter().map(|name| name.as_str().len()).sum(),
+        }
+    }
+
+    fn lifetime(&self) -> Duration {
+        match self {
+            Stored::Entry(entry) => entry.lifetime(),
+            Stored::Varies(_) => VARIES_FOR,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::tests::entry;
+    use super::*;
+
+    fn key(number: u8) -> Key {
+        Key::of([[number].as_slice()])
+    }
+
+    async fn store_with_three() -> LocalStore {
+        let store = LocalStore::new(&Config { capacity: 1 << 20, max_entry: 1 << 20 });
+        for (number, tags) in [(1, &["a"][..]), (2, &["a", "b"]), (3, &[])] {
+            store.put(key(number), Stored::Entry(Arc::new(entry(b"x", tags))), 0).await;
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn a_purge_takes_what_is_meant_and_says_how_much() {
+        for (selector, count) in [
+            (Selector::All, 3),
+            (Selector::Key(key(3)), 1),
+            (Selector::Key(key(4)), 0),
+            (Selector::Tag("a".into()), 2),
+            (Selector::Tag("c".into()), 0),
+            (Selector::Origin("origin".into()), 3),
+            (Selector::Origin("other".into()), 0),
+        ] {
+            assert_eq!(store_with_three().await.purge(&selector).await, count, "{selector:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_before_a_purge_does_not_come_back_after_it() {
+        let store = store_with_three().await;
+        let since = store.generation();
+        store.purge(&Selector::Tag("unrelated".into())).await;
+        store.put(key(9), Stored::Entry(Arc::new(entry(b"old", &[]))), since).await;
+        assert!(store.get(&key(9)).await.is_none());
+        store.put(key(9), Stored::Entry(Arc::new(entry(b"new", &[]))), store.generation()).await;
+        assert!(store.get(&key(9)).await.is_some());
+    }
+}
