@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import shutil
 
-PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "heaptrack": "heaptrack", "c++filt": "binutils"}
+PACKAGES = {
+    "nginx": "nginx-light",
+    "wrk": "wrk",
+    "heaptrack": "heaptrack",
+    "c++filt": "binutils",
+    "varnishd": "varnish",
+}
 
 
 class Missing(Exception):
