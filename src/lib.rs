@@ -52,8 +52,12 @@
 //! checks it.
 
 pub mod admission;
+
+pub mod answer;
 pub mod backend;
+pub mod buffers;
 pub mod cache;
+pub mod calls;
 pub mod coalesce;
 pub mod config;
 pub mod drain;
@@ -66,5 +70,6 @@ pub mod proxy;
 pub mod route;
 pub mod secret;
 pub mod server;
+pub mod sharing;
 pub mod telemetry;
 pub mod time;

@@ -34,6 +34,19 @@ enum Command {
     Check(Settings),
     /// Print the documented reference with every key and its default
     Defaults,
+    /// Say whether two calls share an answer, and if not, why
+    ExplainKey(Pair),
+}
+
+#[derive(Args)]
+struct Pair {
+    /// The configuration, for cache.ignore; without one the defaults hold
+    #[arg(long, short, env = "SIDING_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The JSON body of a call
+    one: PathBuf,
+    /// The JSON body of another
+    other: PathBuf,
 }
 
 #[derive(Args)]
@@ -65,6 +78,10 @@ fn main() -> ExitCode {
             Err(message) => fail(&message, USAGE),
         },
         Command::Defaults => say(config::REFERENCE.trim_end()),
+        Command::ExplainKey(pair) => match explain_key(&pair) {
+            Ok(said) => say(&said),
+            Err(message) => fail(&message, USAGE),
+        },
     }
 }
 
@@ -78,6 +95,33 @@ fn run(settings: &Settings) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }
+}
+
+/// Compares the bodies of two calls as the cache does. What else is in a call's key (provider, path, account, scope) is
+/// the operator's to compare: it is not in the files.
+fn explain_key(pair: &Pair) -> Result<String, String> {
+    let settings = Settings { config: pair.config.clone(), backend: None, no_handoff: true };
+    let ignored = load(&settings)?.calls.ignore;
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| format!("siding: cannot read {}: {error}", path.display()))
+    };
+    let (one, other) = (read(&pair.one)?, read(&pair.other)?);
+    let meaning = |path: &PathBuf, json| {
+        siding::calls::meaning_of_body(json, &ignored)
+            .ok_or_else(|| format!("siding: {} is not a JSON object, or nests too deep", path.display()))
+    };
+    let ((key, document), (other_key, other_document)) = (meaning(&pair.one, &one)?, meaning(&pair.other, &other)?);
+    let differences = siding::cache::explain(&document, &other_document);
+    let verdict = if key == other_key { "they share an answer" } else { "they do not share an answer" };
+    let ignored = ignored.join(", ");
+    let lines = [format!("{key}  {}", pair.one.display()), format!("{other_key}  {}", pair.other.display())];
+    let rest = [format!("ignored: stream, stream_options, {ignored}"), verdict.to_owned()];
+    Ok(lines
+        .into_iter()
+        .chain(rest)
+        .chain(differences.iter().map(|at| format!("  {at}")))
+        .collect::<Vec<_>>()
+        .join("\n"))
 }
 
 fn load(settings: &Settings) -> Result<Config, String> {

@@ -43,6 +43,20 @@ impl<'a> Document<'a> {
         self
     }
 
+    /// The number, `true`, `false` or `null` at a path of member names, as written.
+    pub fn bare(&self, path: &[&str]) -> Option<&'a str> {
+        let (last, parents) = path.split_last()?;
+        let mut members = &self.0;
+        for name in parents {
+            let Node::Map(inner) = &members.iter().find(|(found, _)| found == name)?.1 else { return None };
+            members = inner;
+        }
+        match &members.iter().find(|(found, _)| found == last)?.1 {
+            Node::Bare(text) => Some(text),
+            Node::Text(_) | Node::List(_) | Node::Map(_) => None,
+        }
+    }
+
     /// Adds the document to a key.
     pub fn add_to(&self, key: &mut KeyBuilder) {
         add_map(&self.0, key);

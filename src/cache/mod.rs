@@ -3,6 +3,7 @@
 //! decides who may share a result: the key says so.
 
 mod canonical;
+mod conditions;
 mod directives;
 mod entry;
 mod explain;
@@ -14,12 +15,13 @@ mod status;
 mod store;
 
 pub use canonical::{DEEPEST, Document};
+pub use conditions::is_unchanged;
 pub use directives::{RequestDirectives, ResponseDirectives};
 pub use entry::{Entry, Freshness};
 pub use explain::explain;
 pub use key::{Key, KeyBuilder};
 pub use memory::{Memory, Weigh};
 pub use metrics::{Metrics, NotStored, Place, Served};
-pub use policy::{Lifetimes, Policy, Scope};
+pub use policy::{Lifetimes, Policy, Rule, Scope};
 pub use status::CacheStatus;
 pub use store::{Config, LocalStore, Selector, Store, Stored};

@@ -29,6 +29,21 @@ pub struct Lifetimes {
     pub stale_if_error: Duration,
 }
 
+/// How answers of a route are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// How long they may serve; a `ttl` of zero: in flight only.
+    pub lifetimes: Lifetimes,
+    /// Who shares them.
+    pub scope: Scope,
+    /// Names to purge them by, besides the route's path.
+    pub tags: Vec<String>,
+    /// Whether clients' `Cache-Control` is obeyed.
+    pub client_directives: bool,
+    /// The route's path pattern.
+    pub origin: String,
+}
+
 /// What holds for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -50,6 +65,16 @@ impl Policy {
     /// Results of these lifetimes, shared by `scope`.
     pub fn new(scope: Scope, lifetimes: Lifetimes) -> Self {
         Self { scope, lifetimes, tags: Vec::new(), lookup: true, store: true, asked: RequestDirectives::default() }
+    }
+
+    /// Whether to look for a stored result. What is shared in flight only has none.
+    pub fn looks_up(&self) -> bool {
+        self.lookup && !self.lifetimes.ttl.is_zero()
+    }
+
+    /// Whether a result may be stored at all.
+    pub fn stores(&self) -> bool {
+        self.store && !self.lifetimes.ttl.is_zero()
     }
 
     /// Obeys the request.

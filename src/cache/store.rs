@@ -112,6 +112,14 @@ impl Store for LocalStore {
 }
 
 impl Stored {
+    /// The result, if it is one.
+    pub fn entry(self) -> Option<Arc<Entry>> {
+        match self {
+            Stored::Entry(entry) => Some(entry),
+            Stored::Varies(_) => None,
+        }
+    }
+
     fn is(&self, meant: impl Fn(&Entry) -> bool) -> bool {
         matches!(self, Stored::Entry(entry) if meant(entry))
     }

@@ -71,5 +71,20 @@ pub(super) const RETRY_ATTEMPTS: u32 = 2;
 /// One call in ten.
 pub(super) const RETRY_BUDGET: f64 = 0.1;
 
+/// Two hundred thousand answers of a page each.
+pub(super) const CACHE_CAPACITY: usize = 256 * MIB;
+/// The longest answers of models are a tenth of it.
+pub(super) const CACHE_MAX_ENTRY: usize = 4 * MIB;
+/// As many as may wait on a machine with the usual 20,000 descriptors.
+pub(super) const MAX_FOLLOWERS: usize = 20_000;
+/// Answers are shared in flight; how long they stay right is the operator's to say.
+pub(super) const CACHE_TTL: Duration = Duration::ZERO;
+/// Nothing is served stale unasked.
+pub(super) const STALE: Duration = Duration::ZERO;
+/// The whole prompt is in the call.
+pub(super) const CALL_SCOPE: &str = "app";
+/// They name who asks, or tune the provider's own cache; the model never sees them.
+pub(super) const CACHE_IGNORE: [&str; 4] = ["user", "metadata", "safety_identifier", "prompt_cache_key"];
+
 /// Siding's own lines; Pingora's only where something is wrong.
 pub(super) const LOG_FILTER: &str = "warn,siding=info";

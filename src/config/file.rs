@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::defaults as d;
 use super::units::{Parsed, Period, Size};
 use crate::backend::Address;
+use crate::calls::When;
 use crate::provider::{BaseUrl, Dialect};
 use crate::route::Pattern;
 use crate::telemetry::log::Format;
@@ -20,6 +21,7 @@ pub struct File {
     pub(super) backend: Backend,
     pub(super) handoff: Handoff,
     pub(super) providers: Option<BTreeMap<String, Provider>>,
+    pub(super) cache: Cache,
     pub(super) routes: Vec<Route>,
 }
 
@@ -29,6 +31,7 @@ pub(super) struct Server {
     pub(super) listen: Vec<Parsed<Address>>,
     pub(super) h2c: Option<Parsed<Address>>,
     pub(super) admin: Option<Parsed<Address>>,
+    pub(super) egress: Option<Parsed<Address>>,
     pub(super) tls: Option<Tls>,
     pub(super) threads: usize,
     pub(super) drain: Period,
@@ -125,6 +128,42 @@ pub(super) struct Route {
     pub(super) class: Class,
     pub(super) handoff: bool,
     pub(super) max_workers: Option<usize>,
+    pub(super) cache: Option<RouteCache>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Cache {
+    pub(super) capacity: Size,
+    pub(super) max_entry: Size,
+    pub(super) max_followers: usize,
+    pub(super) ttl: Period,
+    pub(super) stale_while_revalidate: Period,
+    pub(super) stale_if_error: Period,
+    pub(super) when: When,
+    pub(super) scope: String,
+    pub(super) ignore: Vec<String>,
+    pub(super) key_headers: Vec<String>,
+}
+
+/// Whole answers of a route.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RouteCache {
+    pub(super) ttl: Period,
+    pub(super) stale_while_revalidate: Period,
+    pub(super) stale_if_error: Period,
+    pub(super) scope: RouteScope,
+    pub(super) tags: Vec<String>,
+    pub(super) client_directives: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RouteScope {
+    #[default]
+    Credentials,
+    Public,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -137,7 +176,14 @@ pub(super) enum Class {
 
 impl Default for Route {
     fn default() -> Self {
-        Self { path: None, methods: Vec::new(), class: Class::Interactive, handoff: true, max_workers: None }
+        Self {
+            path: None,
+            methods: Vec::new(),
+            class: Class::Interactive,
+            handoff: true,
+            max_workers: None,
+            cache: None,
+        }
     }
 }
 
@@ -151,6 +197,7 @@ impl Default for Server {
             listen: vec![address(d::LISTEN)],
             h2c: None,
             admin: Some(address(d::ADMIN)),
+            egress: None,
             tls: None,
             threads: 0,
             drain: Period(d::DRAIN),
@@ -202,6 +249,36 @@ impl Default for Handoff {
             max_result: Size(d::MAX_RESULT),
             max_journal: Size(d::MAX_JOURNAL),
             max_passes: d::MAX_PASSES,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            capacity: Size(d::CACHE_CAPACITY),
+            max_entry: Size(d::CACHE_MAX_ENTRY),
+            max_followers: d::MAX_FOLLOWERS,
+            ttl: Period(d::CACHE_TTL),
+            stale_while_revalidate: Period(d::STALE),
+            stale_if_error: Period(d::STALE),
+            when: When::Always,
+            scope: d::CALL_SCOPE.to_owned(),
+            ignore: d::CACHE_IGNORE.map(str::to_owned).into(),
+            key_headers: Vec::new(),
+        }
+    }
+}
+
+impl Default for RouteCache {
+    fn default() -> Self {
+        Self {
+            ttl: Period(d::CACHE_TTL),
+            stale_while_revalidate: Period(d::STALE),
+            stale_if_error: Period(d::STALE),
+            scope: RouteScope::default(),
+            tags: Vec::new(),
+            client_directives: false,
         }
     }
 }

@@ -16,7 +16,7 @@ pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;
-use crate::{admission, backend, exchange, provider, proxy, route};
+use crate::{admission, backend, calls, exchange, provider, proxy, route, sharing};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -39,6 +39,10 @@ pub struct Config {
     pub keys: Option<crate::handoff::Keys>,
     /// LLM vendors.
     pub providers: Vec<provider::Config>,
+    /// How answers of calls are shared.
+    pub calls: calls::Config,
+    /// Bounds of what is shared.
+    pub sharing: sharing::Config,
     /// Rules, in order.
     pub routes: Vec<route::Config>,
 }
@@ -54,6 +58,8 @@ pub struct Server {
     pub tls: Option<(String, String)>,
     /// Metrics and probes.
     pub admin: Option<backend::Address>,
+    /// Where calls from outside a request are made.
+    pub egress: Option<backend::Address>,
     /// Threads that serve requests.
     pub threads: usize,
     /// How long a shutdown waits for exchanges.

@@ -82,7 +82,7 @@ impl Metrics {
         let mode = account.mode as usize;
         self.ended[mode][outcome.position()].inc();
         self.duration[mode].observe(total.as_secs_f64());
-        if outcome == Outcome::Answered && account.mode != Mode::PassThrough {
+        if outcome == Outcome::Answered && matches!(account.mode, Mode::Plain | Mode::Replay) {
             self.overhead.observe(account.overhead(total).as_secs_f64());
         }
     }

@@ -3,10 +3,10 @@
 //! worker answers. It must never know how clients are connected.
 
 mod account;
-mod buffers;
-mod calls;
+mod call;
 mod metrics;
 mod run;
+mod shared;
 
 use std::sync::Arc;
 
@@ -15,17 +15,20 @@ use http::{HeaderMap, Method};
 
 use crate::admission::{Admission, Bulkhead, Class, Refusal};
 use crate::backend::Backend;
+use crate::buffers::{Buffers, Lease};
 use crate::cache::Memory;
+use crate::calls::Calls;
 use crate::drain::Drain;
 use crate::handoff::{Limits, Offer, Recorded};
 use crate::provider::Providers;
+use crate::sharing::Sharing;
 use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
 
 pub use account::Account;
-pub use buffers::{Buffers, Full, Lease};
 pub use metrics::{Counted, Metrics};
 pub use run::{REQUEST_START, request_start};
+pub use shared::{Meaning, Shared};
 
 /// How long exchanges may take and how much they may hold.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,10 @@ pub struct Exchanges {
     pub offer: Option<Offer>,
     /// Who answers calls.
     pub providers: Providers,
+    /// How calls are made.
+    pub calls: Calls,
+    /// How whole answers are shared.
+    pub sharing: Sharing<Refused>,
     /// Memory for bodies.
     pub buffers: Buffers,
     /// Results whose exchange could not use them.
@@ -75,10 +82,14 @@ pub struct Parts {
     pub offer: Option<Offer>,
     /// Who answers calls.
     pub providers: Providers,
+    /// How calls are made.
+    pub calls: Calls,
+    /// How whole answers are shared.
+    pub sharing: Sharing<Refused>,
+    /// Memory for bodies.
+    pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
-    /// Bytes that all exchanges together may buffer.
-    pub buffered: usize,
 }
 
 /// How long a result waits for its client's retry.
@@ -89,14 +100,16 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 impl Exchanges {
     /// Puts the parts together.
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { config, admission, backend, offer, providers, drain, buffered } = parts;
+        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain } = parts;
         Self {
             config,
             admission,
             backend,
             offer,
             providers,
-            buffers: Buffers::new(buffered, registry),
+            calls,
+            sharing,
+            buffers,
             kept: Memory::new(KEEP_RESULTS_BYTES),
             drain,
             metrics: Metrics::new(registry),

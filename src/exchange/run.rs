@@ -3,9 +3,10 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{Account, Exchanges, Full, Lease, Refused, Request};
+use super::{Account, Exchanges, Refused, Request};
 use crate::admission::{Class, Permit};
 use crate::backend::{Answer, Content, Fault, PassRequest, start_pass};
+use crate::buffers::{Full, Lease};
 use crate::cache::Key;
 use crate::handoff::{self, Calls, Direction, Invalid, Journal, Offer, Pass, Signed};
 use crate::telemetry::Reason;
@@ -18,7 +19,7 @@ const RESERVED_FOR_THE_LAST_PASS: u32 = 10;
 /// One exchange under way.
 pub(super) struct Running<'a> {
     pub(super) all: &'a Exchanges,
-    pub(super) offer: &'a Offer,
+    pub(super) offer: Option<&'a Offer>,
     pub(super) exchange: &'a handoff::Exchange,
     pub(super) request: Request,
     pub(super) journal: Journal,
@@ -54,7 +55,7 @@ impl Exchanges {
     /// and a pass under way goes on to its end while holding its worker.
     pub async fn run(
         &self,
-        offer: &Offer,
+        offer: Option<&Offer>,
         exchange: &handoff::Exchange,
         request: Request,
         account: &mut Account,
@@ -133,7 +134,9 @@ impl Running<'_> {
         }
         headers.insert(REQUEST_START, request_start());
         let pass = Pass { number: self.pass, method: method.as_str(), target, journal: &journal, body };
-        self.offer.add_to(&mut headers, self.exchange, &pass, unix_seconds());
+        if let Some(offer) = self.offer {
+            offer.add_to(&mut headers, self.exchange, &pass, unix_seconds());
+        }
         let content = Content::new([journal, body.clone()]);
         PassRequest { number: self.pass, method: method.clone(), target: target.clone(), headers, content }
     }
@@ -143,12 +146,16 @@ impl Running<'_> {
             self.note(&answer.headers);
             return Ok(Reply::ForTheClient(answer));
         }
+        let Some(offer) = self.offer else {
+            tracing::warn!(id = self.exchange.id, "the app handed over a call that it was not offered to");
+            return Err(self.refuse(Reason::HandoffUnexpected));
+        };
         let began = Instant::now();
         let signature = answer.headers.remove("siding-signature");
         let mut lease = self.all.buffers.lease();
         let document = collect(answer, self.all.config.limits.max_document(), &mut lease).await;
         self.account.working += began.elapsed();
-        match document.and_then(|document| self.parse(&document, signature.as_ref())) {
+        match document.and_then(|document| self.parse(offer, &document, signature.as_ref())) {
             Ok(calls) if self.pass + 1 >= self.all.config.limits.max_passes => {
                 let sites: Vec<&str> = calls.calls.iter().map(|call| call.name.as_str()).collect();
                 tracing::warn!(id = self.exchange.id, pass = self.pass, ?sites, "the app asked past the pass limit");
@@ -164,7 +171,7 @@ impl Running<'_> {
         }
     }
 
-    fn parse(&self, document: &Bytes, signature: Option<&HeaderValue>) -> Result<Calls, Unread> {
+    fn parse(&self, offer: &Offer, document: &Bytes, signature: Option<&HeaderValue>) -> Result<Calls, Unread> {
         let signed = Signed {
             direction: Direction::AppToProxy,
             id: &self.exchange.id,
@@ -174,7 +181,7 @@ impl Running<'_> {
             content: &[document],
         };
         let limits = &self.all.config.limits;
-        handoff::parse(document, signature, self.offer.keys(), &signed, limits, unix_seconds()).map_err(Unread::Invalid)
+        handoff::parse(document, signature, offer.keys(), &signed, limits, unix_seconds()).map_err(Unread::Invalid)
     }
 
     pub(super) fn refuse(&self, reason: Reason) -> Refused {
@@ -220,7 +227,7 @@ async fn collect(mut answer: Answer, limit: usize, lease: &mut Lease) -> Result<
 }
 
 /// A resumed pass must compute the same answer as the first, so nothing may make it partial or conditional.
-fn remove_conditions(headers: &mut HeaderMap) {
+pub(super) fn remove_conditions(headers: &mut HeaderMap) {
     const CONDITIONS: [HeaderName; 6] = [
         header::RANGE,
         header::IF_RANGE,

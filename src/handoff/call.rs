@@ -16,6 +16,11 @@ const MAX_NAME: usize = 512;
 /// The longest digest, in bytes: SHA-256 in hexadecimal.
 const MAX_DIGEST: usize = 64;
 
+/// Tags of one call.
+const MAX_TAGS: usize = 16;
+/// The longest scope or tag, in bytes.
+const MAX_SHARING_NAME: usize = 64;
+
 /// Bytes of JSON that one byte of text takes at the most: `\u0000`.
 const MOST_ESCAPED: usize = 6;
 /// Bytes of a call besides its body: name, URL, headers.
@@ -87,6 +92,28 @@ pub struct Call {
     pub body: Bytes,
     /// The longest silence that the SDK would have waited for.
     pub timeout_ms: Option<u64>,
+    /// What the view says about sharing its answer.
+    pub cache: Option<Sharing>,
+}
+
+/// How a view wants a call's answer shared; `None` where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Sharing {
+    /// How long the answer is fresh.
+    pub ttl_ms: Option<u64>,
+    /// `app`, `user`, `none`, or a name.
+    pub scope: Option<String>,
+    /// Names to purge it by.
+    pub tags: Vec<String>,
+    /// Whether a stored answer will do.
+    pub lookup: Option<bool>,
+    /// Whether the answer may be stored.
+    pub store: Option<bool>,
+    /// How long it may serve in place of an error.
+    pub stale_if_error_ms: Option<u64>,
+    /// How long it may serve while it is fetched anew.
+    pub stale_while_revalidate_ms: Option<u64>,
 }
 
 /// Whether an answer is a call rather than something for the client.
@@ -176,6 +203,7 @@ struct RawCall {
     body_b64: Option<String>,
     digest: String,
     timeout_ms: Option<u64>,
+    cache: Option<Sharing>,
 }
 
 impl RawCall {
@@ -202,9 +230,23 @@ impl RawCall {
             let (is, allowed) = (body.len(), limits.max_call_bytes);
             return Err(Invalid::Limit(format!("a call's body has {is} bytes, {allowed} are allowed")));
         }
-        let (name, digest, timeout_ms) = (self.name, self.digest, self.timeout_ms);
-        Ok(Call { name, digest, method, url, headers, body, timeout_ms })
+        let Self { name, digest, timeout_ms, cache, .. } = self;
+        if cache.as_ref().is_some_and(|cache| cache.tags.len() > MAX_TAGS || !cache.names().all(is_name)) {
+            return Err(Invalid::Malformed("a scope or tag is not a name, or there are too many".into()));
+        }
+        Ok(Call { name, digest, method, url, headers, body, timeout_ms, cache })
     }
+}
+
+impl Sharing {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().chain(&self.scope).map(String::as_str)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=MAX_SHARING_NAME).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
 }
 
 fn read_headers(pairs: &[(String, String)]) -> Option<HeaderMap> {

@@ -7,7 +7,7 @@ mod journal;
 mod offer;
 mod signature;
 
-pub use call::{Call, Calls, Invalid, Limits, is_call, parse};
+pub use call::{Call, Calls, Invalid, Limits, Sharing, is_call, parse};
 pub use journal::{CallError, Finished, Journal, Recorded, Response};
 pub use offer::{Exchange, Offer, Pass};
 pub use signature::{BadSecret, Direction, Keys, Signed};

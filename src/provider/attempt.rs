@@ -1,9 +1,7 @@
-//! One request to a provider, recorded whole.
+//! One request to a provider, to the head of its response.
 
-use bytes::{Bytes, BytesMut};
-
-use super::transport::{Body, Received, Transport};
-use super::{Failure, Request, Response, Timeouts};
+use super::transport::{Received, Transport};
+use super::{Failure, Request, Timeouts};
 use crate::time::{Duration, Instant, timeout};
 
 /// What an attempt needs besides the request.
@@ -12,11 +10,9 @@ pub(super) struct Attempt<'a> {
     /// For messages.
     pub(super) host: &'a str,
     pub(super) timeouts: &'a Timeouts,
-    /// The most bytes of a body.
-    pub(super) limit: usize,
 }
 
-/// Sends the request and records the response; `began` is told how long the head took.
+/// Sends the request; `began` is told how long the head took.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection.
@@ -24,7 +20,7 @@ pub(super) async fn make(
     attempt: &Attempt<'_>,
     request: &Request,
     began: impl FnOnce(Duration),
-) -> Result<Response, Failure> {
+) -> Result<Received, Failure> {
     let started = Instant::now();
     let patience = request.patience.unwrap_or(Duration::MAX);
     let sending = attempt.transport.send(request, attempt.host);
@@ -32,24 +28,5 @@ pub(super) async fn make(
         .await
         .map_err(|_| Failure::FirstByteTimeout(attempt.host.to_owned()))??;
     began(started.elapsed());
-    let Received { status, headers, body } = received;
-    let body = record(attempt, body, attempt.timeouts.idle.min(patience)).await?;
-    Ok(Response { status, headers, body })
-}
-
-async fn record(attempt: &Attempt<'_>, mut body: Body, idle: Duration) -> Result<Bytes, Failure> {
-    let mut recorded = BytesMut::new();
-    loop {
-        let piece = timeout(idle, body.next()).await.map_err(|_| Failure::IdleTimeout(attempt.host.to_owned()))?;
-        match piece {
-            None => return Ok(recorded.freeze()),
-            Some(Err(cause)) => return Err(Failure::Interrupted { host: attempt.host.to_owned(), cause }),
-            Some(Ok(data)) => {
-                if recorded.len() + data.len() > attempt.limit {
-                    return Err(Failure::TooLarge { host: attempt.host.to_owned(), limit: attempt.limit });
-                }
-                recorded.extend_from_slice(&data);
-            }
-        }
-    }
+    Ok(received)
 }

@@ -1,29 +1,61 @@
-//! Calls to providers, from the URL to a complete response: resolve, prepare, try, try again.
+//! Calls to providers, from the URL to an answer as it comes: resolve, prepare, try, try again.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use rustls::RootCertStore;
 use url::Url;
 
 use super::attempt::{self, Attempt};
-use super::dialect::KEY_PARAMETER;
-use super::metrics::{Families, Metrics};
+use super::dialect::{Dialect, KEY_PARAMETER};
+use super::metrics::{Families, InFlight, Metrics};
 use super::retry::{self, Budget};
 use super::tls::{self, BadTrust};
-use super::transport::Transport;
-use super::{Config, Failure, Request, Response, directory, headers};
+use super::transport::{Body, Received, Transport};
+use super::{Config, Failure, Request, directory, headers};
 use crate::telemetry::Registry;
-use crate::time::{Instant, sleep, timeout};
+use crate::time::{Duration, Instant, sleep, timeout_at};
+
+/// One vendor, ready to be called. Cloning gives another handle.
+#[derive(Clone, Debug)]
+pub struct Provider(Arc<Inner>);
 
 #[derive(Debug)]
-struct Provider {
+struct Inner {
     config: Config,
     transport: Transport,
     budget: Budget,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 /// All configured providers.
+#[derive(Clone, Debug)]
+pub struct Providers(Arc<[Provider]>);
+
+/// The beginning of an answer.
 #[derive(Debug)]
-pub struct Providers(Vec<Provider>);
+pub struct Opened {
+    /// The status.
+    pub status: StatusCode,
+    /// End-to-end headers.
+    pub headers: HeaderMap,
+    /// The body as it comes.
+    pub body: OpenedBody,
+}
+
+/// The body of an answer, within the provider's time-outs. The call ends with it.
+#[derive(Debug)]
+pub struct OpenedBody {
+    provider: Provider,
+    body: Body,
+    /// The longest silence.
+    idle: Duration,
+    /// When the call has taken too long.
+    deadline: Instant,
+    status: StatusCode,
+    in_flight: Option<InFlight>,
+}
 
 impl Providers {
     /// Clients without connections.
@@ -39,76 +71,148 @@ impl Providers {
             RootCertStore::empty()
         };
         let provider = |config: Config| {
-            Ok(Provider {
+            Ok(Provider(Arc::new(Inner {
                 transport: Transport::new(&config, &roots)?,
                 budget: Budget::new(config.retry.budget),
-                metrics: families.of(&config.name),
+                metrics: Arc::new(families.of(&config.name)),
                 config,
-            })
+            })))
         };
         configs.into_iter().map(provider).collect::<Result<_, _>>().map(Self)
     }
 
     /// The origins that calls may go to, each once.
     pub fn origins(&self) -> Vec<String> {
-        let mut origins: Vec<String> = self.0.iter().map(|provider| provider.config.base_url.origin()).collect();
+        let mut origins: Vec<String> = self.0.iter().map(|provider| provider.0.config.base_url.origin()).collect();
         origins.sort();
         origins.dedup();
         origins
     }
 
-    /// Whether a URL belongs to a provider.
-    pub fn knows(&self, url: &Url) -> bool {
-        self.resolve(url).is_some()
-    }
-
-    /// Makes a call, with retries. `limit` is the most bytes of a body. `None` when the URL belongs to no
-    /// provider; nothing is called then.
-    ///
-    /// # Cancel safety
-    /// Dropping the future cancels the call.
-    pub async fn call(&self, mut request: Request, limit: usize) -> Option<Result<Response, Failure>> {
-        let provider = self.resolve(&request.url)?;
-        let started = Instant::now();
-        let in_flight = provider.metrics.begin();
-        provider.budget.deposit();
-        let total = provider.config.timeouts.total;
-        prepare(&mut request, &provider.config);
-        let result = timeout(total, provider.try_and_try_again(&request, limit))
-            .await
-            .unwrap_or_else(|_| Err(Failure::TotalTimeout(provider.config.base_url.host().to_owned())));
-        in_flight.end(&result, started.elapsed());
-        Some(result.map(for_the_app))
-    }
-
-    fn resolve(&self, url: &Url) -> Option<&Provider> {
-        let bases = self.0.iter().map(|provider| (&provider.config.base_url, provider.config.dialect));
+    /// The provider that a URL belongs to.
+    pub fn resolve(&self, url: &Url) -> Option<&Provider> {
+        let bases = self.0.iter().map(|provider| (&provider.0.config.base_url, provider.0.config.dialect));
         directory::resolve(bases, url).map(|position| &self.0[position])
+    }
+
+    /// The provider of this name.
+    pub fn named(&self, name: &str) -> Option<&Provider> {
+        self.0.iter().find(|provider| provider.name() == name)
     }
 }
 
 impl Provider {
-    async fn try_and_try_again(&self, request: &Request, limit: usize) -> Result<Response, Failure> {
-        let Config { name, retry, timeouts, base_url, .. } = &self.config;
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.0.config.name
+    }
+
+    /// The shape of its API.
+    pub fn dialect(&self) -> Dialect {
+        self.0.config.dialect
+    }
+
+    /// Whether it is called with a key of its own, whoever asks.
+    pub fn has_key(&self) -> bool {
+        self.0.config.api_key.is_some()
+    }
+
+    /// The URL of a path below its base URL. `None` when that is not a URL, or leads elsewhere.
+    pub fn url(&self, path_and_query: &str) -> Option<Url> {
+        self.0.config.base_url.join(path_and_query)
+    }
+
+    /// Makes a call and waits for the head of its answer, with retries, and with further tries for as long as `more`
+    /// grants them.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the answer's body, cancels the call.
+    pub async fn open(&self, mut request: Request, more: impl Fn() -> bool) -> Result<Opened, Failure> {
+        let Inner { config, budget, metrics, .. } = &*self.0;
+        let started = Instant::now();
+        let in_flight = metrics.begin();
+        budget.deposit();
+        let deadline = started + config.timeouts.total;
+        prepare(&mut request, config);
+        let tried = timeout_at(deadline, self.try_and_try_again(&request, more)).await;
+        match tried.unwrap_or_else(|_| Err(self.took_too_long())) {
+            Ok(received) => Ok(self.opened(received, &request, deadline, in_flight)),
+            Err(failure) => {
+                in_flight.failed(&failure);
+                Err(failure)
+            }
+        }
+    }
+
+    fn opened(&self, received: Received, request: &Request, deadline: Instant, in_flight: InFlight) -> Opened {
+        let Received { status, mut headers, body } = received;
+        headers::towards_app(&mut headers, status.is_client_error() || status.is_server_error());
+        let idle = self.0.config.timeouts.idle.min(request.patience.unwrap_or(Duration::MAX));
+        let in_flight = Some(in_flight);
+        let body = OpenedBody { provider: self.clone(), body, idle, deadline, status, in_flight };
+        Opened { status, headers, body }
+    }
+
+    async fn try_and_try_again(&self, request: &Request, more: impl Fn() -> bool) -> Result<Received, Failure> {
+        let Inner { config, transport, budget, metrics } = &*self.0;
         let mut number = 1;
         loop {
-            self.metrics.attempt(number);
-            let attempt = Attempt { transport: &self.transport, host: base_url.host(), timeouts, limit };
-            let result = attempt::make(&attempt, request, |after| self.metrics.first_byte(after)).await;
+            metrics.attempt(number);
+            let attempt = Attempt { transport, host: config.base_url.host(), timeouts: &config.timeouts };
+            let result = attempt::make(&attempt, request, |after| metrics.first_byte(after)).await;
             let (retriable, asked) = match &result {
-                Ok(response) => (retry::may_help(response.status, &response.headers), Some(&response.headers)),
+                Ok(received) => (retry::may_help(received.status, &received.headers), Some(&received.headers)),
                 Err(failure) => (retry::may_help_after(failure), None),
             };
-            if !retriable || number >= retry.attempts {
+            let Some(pause) = retriable.then(|| retry::pause(number, asked)).flatten() else { return result };
+            let is_own = number < config.retry.attempts && budget.withdraw();
+            if !is_own && !more() {
                 return result;
             }
-            let Some(pause) = retry::pause(number, asked) else { return result };
-            if !self.budget.withdraw() {
-                return result;
-            }
-            tracing::debug!(provider = name, number, ?pause, "trying a call again");
+            tracing::debug!(provider = config.name, number, ?pause, "trying a call again");
             sleep(pause).await;
             number += 1;
+        }
+    }
+
+    fn took_too_long(&self) -> Failure {
+        Failure::TotalTimeout(self.0.config.base_url.host().to_owned())
+    }
+}
+
+impl OpenedBody {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        let host = || self.provider.0.config.base_url.host().to_owned();
+        let silent = Instant::now().checked_add(self.idle).unwrap_or(self.deadline);
+        let failure = match timeout_at(silent.min(self.deadline), self.body.next()).await {
+            Ok(Some(Ok(piece))) => return Some(Ok(piece)),
+            Ok(Some(Err(cause))) => Failure::Interrupted { host: host(), cause },
+            Err(_) if self.deadline <= Instant::now() => self.provider.took_too_long(),
+            Err(_) => Failure::IdleTimeout(host()),
+            Ok(None) => {
+                if let Some(in_flight) = self.in_flight.take() {
+                    in_flight.answered(self.status);
+                }
+                return None;
+            }
+        };
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.failed(&failure);
+        }
+        Some(Err(failure))
+    }
+
+    /// The call ended with a failure that its reader found.
+    pub fn failed(&mut self, failure: &Failure) {
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.failed(failure);
         }
     }
 }
@@ -132,10 +236,4 @@ fn remove_key_parameter(url: &mut Url) {
     if !kept.is_empty() {
         url.query_pairs_mut().extend_pairs(kept);
     }
-}
-
-fn for_the_app(mut response: Response) -> Response {
-    let is_error = response.status.is_client_error() || response.status.is_server_error();
-    headers::towards_app(&mut response.headers, is_error);
-    response
 }

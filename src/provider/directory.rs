@@ -53,6 +53,15 @@ impl BaseUrl {
         self.0.scheme() == "https"
     }
 
+    /// The URL of a path below this one. `None` when that is not a URL, or leads elsewhere.
+    pub fn join(&self, path_and_query: &str) -> Option<Url> {
+        let (path, query) = path_and_query.split_once('?').map_or((path_and_query, None), |(p, q)| (p, Some(q)));
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
+        url.set_query(query);
+        resolve([(self, Dialect::Openai)].into_iter(), &url).map(|_| url)
+    }
+
     fn is_prefix_of(&self, url: &Url) -> bool {
         let prefix = self.0.path().trim_end_matches('/');
         self.0.origin() == url.origin()

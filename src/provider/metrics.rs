@@ -1,14 +1,16 @@
 //! Calls to providers: rate, errors, duration.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Failure, Response};
+use super::Failure;
 use crate::telemetry::Registry;
 use crate::telemetry::registry::CALL_SECONDS;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
-const RESULTS: [&str; 13] = [
+const RESULTS: [&str; 14] = [
     "ok",
     "rate_limited",
     "client_error",
@@ -21,6 +23,7 @@ const RESULTS: [&str; 13] = [
     "interrupted",
     "too_large",
     "protocol",
+    "no_memory",
     "cancelled",
 ];
 
@@ -77,9 +80,9 @@ impl Families {
 
 impl Metrics {
     /// Counts a call as in flight until the guard is told how it ended, or dropped, which means cancelled.
-    pub(super) fn begin(&self) -> InFlight<'_> {
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.inc();
-        InFlight { metrics: self, result: "cancelled" }
+        InFlight { metrics: Arc::clone(self), result: "cancelled", since: Instant::now() }
     }
 
     pub(super) fn attempt(&self, number: u32) {
@@ -94,22 +97,31 @@ impl Metrics {
     }
 }
 
-pub(super) struct InFlight<'a> {
-    metrics: &'a Metrics,
+#[derive(Debug)]
+pub(super) struct InFlight {
+    metrics: Arc<Metrics>,
     result: &'static str,
+    since: Instant,
 }
 
-impl InFlight<'_> {
-    pub(super) fn end(mut self, result: &Result<Response, Failure>, took: Duration) {
-        self.result = match result {
-            Ok(response) => status_word(response.status),
-            Err(failure) => failure_word(failure),
-        };
-        self.metrics.duration.observe(took.as_secs_f64());
+impl InFlight {
+    /// The call was answered whole.
+    pub(super) fn answered(self, status: StatusCode) {
+        self.end(status_word(status));
+    }
+
+    /// The call failed.
+    pub(super) fn failed(self, failure: &Failure) {
+        self.end(failure_word(failure));
+    }
+
+    fn end(mut self, result: &'static str) {
+        self.result = result;
+        self.metrics.duration.observe(self.since.elapsed().as_secs_f64());
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
         if let Some(position) = RESULTS.iter().position(|result| *result == self.result) {
@@ -137,5 +149,6 @@ fn failure_word(failure: &Failure) -> &'static str {
         Failure::Interrupted { .. } => "interrupted",
         Failure::TooLarge { .. } => "too_large",
         Failure::Protocol { .. } => "protocol",
+        Failure::NoMemory => "no_memory",
     }
 }

@@ -15,7 +15,7 @@ mod transport;
 use crate::secret::Secret;
 use crate::time::Duration;
 
-pub use client::Providers;
+pub use client::{Opened, OpenedBody, Provider, Providers};
 pub use dialect::Dialect;
 pub use directory::{BadBaseUrl, BaseUrl};
 pub use tls::BadTrust;
@@ -76,17 +76,6 @@ pub struct Request {
     pub patience: Option<Duration>,
 }
 
-/// A provider's complete response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// The status.
-    pub status: http::StatusCode,
-    /// End-to-end headers.
-    pub headers: http::HeaderMap,
-    /// The whole body.
-    pub body: bytes::Bytes,
-}
-
 /// Why there is no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -134,4 +123,7 @@ pub enum Failure {
         /// What the parser said.
         cause: String,
     },
+    /// There is no memory for the answer.
+    #[error("no memory for the answer (server.buffered)")]
+    NoMemory,
 }

@@ -21,12 +21,14 @@ pub(super) enum Transport {
 }
 
 /// The head of a response, and its body as it comes.
+#[derive(Debug)]
 pub(super) struct Received {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
 }
 
+#[derive(Debug)]
 pub(super) enum Body {
     Plain(http1::Body),
     /// With its place on the connection, which it keeps to its end.

@@ -6,7 +6,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
-use crate::exchange::{Full, Lease};
+use crate::buffers::{Full, Lease};
 use crate::telemetry::Reason;
 use crate::time::{Instant, timeout_at};
 

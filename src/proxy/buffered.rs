@@ -4,6 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
 use pingora::http::RequestHeader;
@@ -12,35 +13,42 @@ use pingora::protocols::http::ServerSession;
 
 use super::body::Unread;
 use super::context::{Context, Stage};
-use super::{Gateway, body, connection, deliver, hygiene, request, respond};
+use super::preview::Plan;
+use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared};
 use crate::backend::Answer;
+use crate::buffers::Lease;
 use crate::exchange::{Refused, Request};
-use crate::handoff::Offer;
 use crate::route::Policy;
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Instant;
 
-/// Runs the exchange and answers the client; `true` says that this was done.
+/// Runs the exchange, or shares another's answer, and answers the client; `true` says that this was done.
 pub(super) async fn run(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
-    policy: Policy,
-    offer: &Offer,
+    plan: Plan<'_>,
 ) -> Result<bool> {
     context.account.mode = Mode::Plain;
     let exchange = match request::accept(gateway, session, context) {
         Ok(exchange) => exchange,
         Err(refused) => return respond::refuse(gateway, session, context, refused).await,
     };
-    let request = match read(gateway, session, policy).await {
-        Ok(request) => request,
+    let (body, lease) = match read(gateway, session).await {
+        Ok(read) => read,
         Err(Unread::Refused(reason)) => return respond::refuse(gateway, session, context, reason.into()).await,
         Err(Unread::ClientGone) => return Ok(respond::gone(session, context)),
     };
     context.account.client += context.began.elapsed();
-    let running = Box::pin(contained(gateway.exchanges.run(offer, &exchange, request, &mut context.account)));
+    if let Some(rule) = plan.rule {
+        let asked = shared::Asked { exchange, body, lease, plan, rule };
+        return shared::run(gateway, session, context, asked).await;
+    }
+    let Ok(request) = take_request(session, body, lease, plan.policy) else {
+        return Ok(respond::gone(session, context));
+    };
+    let running = Box::pin(contained(gateway.exchanges.run(plan.offer, &exchange, request, &mut context.account)));
     let ended = tokio::select! {
         biased;
         ended = running => ended,
@@ -62,6 +70,11 @@ async fn answered(
     connection::close_if_draining(gateway, session);
     let outcome = deliver::run(session, answer).await;
     context.account.client += began.elapsed();
+    ended(context, outcome)
+}
+
+/// Notes how delivering an answer ended.
+pub(super) fn ended(context: &mut Context, outcome: Outcome) -> Result<bool> {
     context.stage = Stage::Ended(outcome);
     match outcome {
         Outcome::Answered => Ok(true),
@@ -72,10 +85,15 @@ async fn answered(
     }
 }
 
-async fn read(gateway: &Gateway, session: &mut ServerSession, policy: Policy) -> Result<Request, Unread> {
+pub(super) async fn read(gateway: &Gateway, session: &mut ServerSession) -> Result<(Bytes, Lease), Unread> {
     let mut lease = gateway.exchanges.buffers.lease();
     let deadline = Instant::now() + gateway.config.body_timeout;
     let body = body::read(session, gateway.config.max_body, deadline, &mut lease).await?;
+    Ok((body, lease))
+}
+
+/// Takes the request out of the session.
+pub(super) fn take_request(session: &mut ServerSession, body: Bytes, lease: Lease, policy: Policy) -> Result<Request> {
     let (client, is_tls) = (hygiene::client_address(session), hygiene::is_tls(session));
     let Parts { method, uri, mut headers, .. } = take_head(session)?;
     // First, or a client could nominate what is set below.
@@ -87,17 +105,17 @@ async fn read(gateway: &Gateway, session: &mut ServerSession, policy: Policy) ->
 
 /// Takes the request's head out of the session, which goes on with what it needs to frame an answer: an exchange that
 /// waits holds its headers once.
-fn take_head(session: &mut ServerSession) -> Result<Parts, Unread> {
+pub(super) fn take_head(session: &mut ServerSession) -> Result<Parts> {
     let head = session.req_header();
     let (method, uri, version) = (head.method.clone(), head.uri.clone(), head.version);
-    let mut rest = RequestHeader::build_no_case(method, b"/", Some(0)).map_err(|_| Unread::ClientGone)?;
+    let mut rest = RequestHeader::build_no_case(method, b"/", Some(0))?;
     rest.set_uri(uri);
     rest.set_version(version);
     Ok(std::mem::replace(session.req_header_mut(), rest).into())
 }
 
 /// A panic in one exchange is an error of that exchange alone.
-async fn contained<T>(exchange: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
+pub(super) async fn contained<T>(exchange: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
     AssertUnwindSafe(exchange).catch_unwind().await.unwrap_or_else(|panic| {
         tracing::error!(panic = panic_message(&*panic), "a fault of siding itself ended an exchange; please report it");
         Err(Reason::Internal.into())

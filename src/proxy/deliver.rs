@@ -1,4 +1,4 @@
-//! The app's answer on its way to the client.
+//! An answer on its way to the client, whoever gave it.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header};
@@ -7,47 +7,107 @@ use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
 use super::hygiene;
-use crate::backend::Answer;
+use crate::backend::{Answer, Spool};
+use crate::calls::ReplyBody;
+use crate::coalesce::{End, Reader};
+use crate::exchange::Refused;
 use crate::hop_by_hop;
+use crate::sharing::Head;
 use crate::telemetry::Outcome;
 
-/// Writes head and body. A body that breaks off is never made to look complete: the connection is closed
-/// without the last chunk.
-pub(super) async fn run(session: &mut ServerSession, mut answer: Answer) -> Outcome {
-    let Ok(head) = head(session, &answer) else { return Outcome::ClientGone };
+/// A body as it comes.
+pub(super) trait Pieces {
+    /// The next piece; `None` at the end, an error when the body broke off.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>>;
+}
+
+/// A body broke off.
+pub(super) struct Broken;
+
+impl Pieces for Spool {
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        Some(self.next().await?.map_err(|_| Broken))
+    }
+}
+
+impl Pieces for Reader<Head, Refused> {
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        match self.next().await {
+            Ok(bytes) => Some(Ok(bytes)),
+            Err(End::Complete) => None,
+            Err(End::Failed(_) | End::Abandoned) => Some(Err(Broken)),
+        }
+    }
+}
+
+impl Pieces for ReplyBody {
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        Some(self.next().await?.map_err(|_| Broken))
+    }
+}
+
+/// Delivers the app's answer.
+pub(super) async fn run(session: &mut ServerSession, answer: Answer) -> Outcome {
+    let Answer { status, headers, mut body } = answer;
+    let Ok(head) = head(session, status, &headers) else { return Outcome::ClientGone };
+    streamed(session, head, &mut body).await
+}
+
+/// Writes head and body. A body that breaks off is never made to look complete: the connection is closed without the
+/// last chunk. A client that leaves while there is nothing to write is noticed.
+pub(super) async fn streamed(session: &mut ServerSession, head: ResponseHeader, body: &mut impl Pieces) -> Outcome {
+    let has_body = has_body(&session.req_header().method, head.status);
     if session.write_response_header(Box::new(head)).await.is_err() {
         return Outcome::ClientGone;
     }
-    let has_body = has_body(&session.req_header().method, answer.status);
-    while let Some(chunk) = answer.body.next().await {
-        match chunk {
-            Ok(bytes) if has_body => {
+    loop {
+        let piece = tokio::select! {
+            biased;
+            piece = body.next() => piece,
+            _gone = session.read_body_or_idle(true) => return Outcome::ClientGone,
+        };
+        match piece {
+            None => break,
+            Some(Ok(bytes)) if has_body => {
                 if session.write_response_body(bytes, false).await.is_err() {
                     return Outcome::ClientGone;
                 }
             }
-            Ok(_) => {}
-            Err(_) => {
+            Some(Ok(_)) => {}
+            Some(Err(Broken)) => {
                 session.set_keepalive(None);
                 return Outcome::Interrupted;
             }
         }
     }
-    match session.write_response_body(Bytes::new(), true).await {
-        Ok(()) => Outcome::Answered,
-        Err(_) => Outcome::ClientGone,
-    }
+    ended(session.write_response_body(Bytes::new(), true).await)
 }
 
-fn head(session: &ServerSession, answer: &Answer) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 1))?;
-    let dropped = hop_by_hop::names(&answer.headers);
-    for (name, value) in &answer.headers {
+/// Writes a head and a body that is here already.
+pub(super) async fn whole(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> Outcome {
+    if session.write_response_header(Box::new(head)).await.is_err() {
+        return Outcome::ClientGone;
+    }
+    ended(session.write_response_body(body, true).await)
+}
+
+fn ended(written: Result<()>) -> Outcome {
+    if written.is_ok() { Outcome::Answered } else { Outcome::ClientGone }
+}
+
+/// The head of an answer, without what is for one connection or for Siding only, and with its framing.
+pub(super) fn head(session: &ServerSession, status: StatusCode, headers: &HeaderMap) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(status, Some(headers.len() + 2))?;
+    let dropped = hop_by_hop::names(headers);
+    for (name, value) in headers {
         if !dropped.contains(name) && !hygiene::is_internal(name) {
             head.append_header(name.clone(), value.clone())?;
         }
     }
-    if needs_chunks(session, answer.status, &answer.headers) {
+    if needs_chunks(session, status, headers) {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     Ok(head)

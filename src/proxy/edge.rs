@@ -16,10 +16,8 @@ use pingora::server::configuration::ServerConf;
 use tokio::io::AsyncReadExt;
 
 use super::context::Context;
-use super::preview::Glimpse;
+use super::preview::{Glimpse, Plan};
 use super::{Gateway, buffered, connection, finish};
-use crate::handoff::Offer;
-use crate::route::Policy;
 use crate::time::{Duration, timeout};
 
 /// How long a new connection may be silent.
@@ -68,16 +66,16 @@ impl Edge {
                 Glimpse::Partial | Glimpse::Unclear => None,
             };
             let session = session(stream, head);
-            let Some((policy, offer)) = plan else {
+            let Some(plan) = plan else {
                 return Box::pin(self.proxied(session, shutdown)).await;
             };
-            between = self.exchange(session, policy, offer).await;
+            between = self.exchange(session, plan).await;
             idle = self.gateway.config.keepalive;
         }
     }
 
     /// Runs one exchange. `None` when the connection is not to be used again.
-    async fn exchange(&self, mut session: Box<ServerSession>, policy: Policy, offer: &Offer) -> Option<Between> {
+    async fn exchange(&self, mut session: Box<ServerSession>, plan: Plan<'_>) -> Option<Between> {
         if !matches!(session.read_request().await, Ok(true)) {
             // The client need not be there any more.
             let _ = session.respond_error(400).await;
@@ -85,7 +83,7 @@ impl Edge {
         }
         let mut context = Context::new(&self.gateway);
         connection::settle(&self.gateway, &mut session);
-        let served = buffered::run(&self.gateway, &mut session, &mut context, policy, offer).await;
+        let served = buffered::run(&self.gateway, &mut session, &mut context, plan).await;
         finish::run(&self.gateway, &session, None, &mut context);
         served.ok()?; // an answer that broke off must not look complete
         let (stream, next) = session.finish().await.ok()??.into_parts();

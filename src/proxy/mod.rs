@@ -9,12 +9,14 @@ mod connection;
 mod context;
 mod deliver;
 mod edge;
+mod egress;
 mod finish;
 mod hygiene;
 mod pass_through;
 mod preview;
 mod request;
 mod respond;
+mod shared;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use crate::time::Duration;
 
 use context::Context;
 pub use edge::Edge;
+pub use egress::Egress;
 
 /// How clients are served.
 #[derive(Clone, Debug)]

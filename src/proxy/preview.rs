@@ -4,11 +4,22 @@ use http::{Method, header};
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
+use crate::cache::Rule;
 use crate::handoff::Offer;
 use crate::route::Policy;
 
 /// Headers that are looked at. A request with more is Pingora's to read.
 const MOST_HEADERS: usize = 64;
+
+/// How a request that is read whole is treated.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'g> {
+    pub(super) policy: Policy,
+    /// What the app is offered; `None` where it may not suspend.
+    pub(super) offer: Option<&'g Offer>,
+    /// How the answer is shared.
+    pub(super) rule: Option<&'g Rule>,
+}
 
 /// As much as is known of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,13 +59,17 @@ impl<'a> Preview<'a> {
         gateway.routes.find(&self.method, self.path)
     }
 
-    /// The policy and the offer, if the app may suspend this request. Uploads that are too large to be sent again and
-    /// upgrades cannot be suspended, nor can HEAD, whose answer has no body that could hold a call.
-    pub(super) fn plan<'g>(&self, gateway: &'g Gateway) -> Option<(Policy, &'g Offer)> {
+    /// The plan for a request that is read whole, because the app may suspend it or its answer is shared. Uploads that
+    /// are too large to be sent again and upgrades cannot be, nor can HEAD, whose answer has no body.
+    pub(super) fn plan<'g>(&self, gateway: &'g Gateway) -> Option<Plan<'g>> {
         let policy = self.policy(gateway);
         let fits = self.length.is_none_or(|length| length <= gateway.config.max_body);
-        let can_suspend = policy.handoff && fits && !self.is_upgrade && self.method != Method::HEAD;
-        gateway.exchanges.offer.as_ref().filter(|_| can_suspend).map(|offer| (policy, offer))
+        if !fits || self.is_upgrade || self.method == Method::HEAD {
+            return None;
+        }
+        let offer = gateway.exchanges.offer.as_ref().filter(|_| policy.handoff);
+        let rule = policy.sharing.and_then(|sharing| gateway.routes.cache(sharing));
+        (offer.is_some() || rule.is_some()).then_some(Plan { policy, offer, rule })
     }
 }
 

@@ -16,8 +16,8 @@ use crate::telemetry::Reason;
 /// `true` when the client was answered here, `false` when Pingora is to stream the request.
 pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     let preview = Preview::of(session);
-    if let Some((policy, offer)) = preview.plan(gateway) {
-        return Box::pin(buffered::run(gateway, session, context, policy, offer)).await;
+    if let Some(plan) = preview.plan(gateway) {
+        return Box::pin(buffered::run(gateway, session, context, plan)).await;
     }
     let policy = preview.policy(gateway);
     let admitted = match accept(gateway, session, context) {

@@ -147,6 +147,24 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
         Reason::HandoffUnexpected => {
             (S::BAD_GATEWAY, "The app handed over a call on a route without hand-off", "Tell the operator.")
         }
+        Reason::NotCached => (
+            S::GATEWAY_TIMEOUT,
+            "Nothing is stored for this request",
+            "Send it without only-if-cached to have it answered.",
+        ),
+        Reason::ProviderUnknown => (
+            S::NOT_FOUND,
+            "No such provider",
+            "The first segment of the path must be the name of a provider in the configuration.",
+        ),
+        Reason::ProviderFailed => (
+            S::BAD_GATEWAY,
+            "The provider could not be reached or broke off",
+            "It was tried again already. Come back later.",
+        ),
+        Reason::ProviderTimeout => {
+            (S::GATEWAY_TIMEOUT, "The provider took too long", "It was tried again already. Come back later.")
+        }
         Reason::Deadline => (
             S::GATEWAY_TIMEOUT,
             "The request took too long",

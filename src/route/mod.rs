@@ -4,6 +4,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use http::Method;
 
 use crate::admission::{Bulkhead, Class};
+use crate::cache::Rule;
 
 /// A rule as configured.
 #[derive(Clone, Debug)]
@@ -18,6 +19,16 @@ pub struct Config {
     pub handoff: bool,
     /// Workers it may occupy at once.
     pub max_workers: Option<usize>,
+    /// Whether and how its answers are shared.
+    pub cache: Option<Rule>,
+}
+
+/// RFC 10008: a safe request with content.
+const QUERY: &str = "QUERY";
+
+/// Whether requests of this method can share answers. POST must be named by its route.
+pub fn may_share(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::POST) || method.as_str() == QUERY
 }
 
 /// A path pattern.
@@ -28,6 +39,13 @@ pub struct Pattern(GlobMatcher);
 #[derive(Debug, thiserror::Error)]
 #[error("not a path pattern: {0}; write an absolute path with * (within a segment) or ** (across segments)")]
 pub struct BadPattern(String);
+
+impl Pattern {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.glob().glob()
+    }
+}
 
 impl std::str::FromStr for Pattern {
     type Err = BadPattern;
@@ -50,10 +68,16 @@ pub struct Policy {
     pub handoff: bool,
     /// The limit it shares with the other requests of its rule.
     pub bulkhead: Option<Bulkhead>,
+    /// How its answer is shared.
+    pub sharing: Option<SharingRule>,
 }
 
+/// Names a rule's [`Rule`] of sharing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharingRule(usize);
+
 /// What holds where no rule matches.
-const DEFAULT: Policy = Policy { class: Class::Interactive, handoff: true, bulkhead: None };
+const DEFAULT: Policy = Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None };
 
 /// All rules, compiled.
 #[derive(Debug)]
@@ -68,12 +92,14 @@ impl Table {
         let mut limits = Vec::new();
         let rules = configs
             .into_iter()
-            .map(|config| {
+            .enumerate()
+            .map(|(position, config)| {
                 let bulkhead = config.max_workers.map(|limit| {
                     limits.push(limit);
                     Bulkhead(limits.len() - 1)
                 });
-                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead };
+                let sharing = config.cache.is_some().then_some(SharingRule(position));
+                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead, sharing };
                 (config, policy)
             })
             .collect();
@@ -90,7 +116,14 @@ impl Table {
         let matches = |config: &Config| {
             (config.methods.is_empty() || config.methods.contains(method)) && config.path.0.is_match(path)
         };
-        self.rules.iter().find(|(config, _)| matches(config)).map_or(DEFAULT, |(_, policy)| *policy)
+        let Some((config, policy)) = self.rules.iter().find(|(config, _)| matches(config)) else { return DEFAULT };
+        let may_share = may_share(method) && (method != Method::POST || config.methods.contains(method));
+        Policy { sharing: policy.sharing.filter(|_| may_share), ..*policy }
+    }
+
+    /// How answers under a rule are shared.
+    pub fn cache(&self, SharingRule(position): SharingRule) -> Option<&Rule> {
+        self.rules.get(position).and_then(|(config, _)| config.cache.as_ref())
     }
 }
 
@@ -99,7 +132,14 @@ mod tests {
     use super::*;
 
     fn rule(path: &str, methods: &[Method], class: Class, max_workers: Option<usize>) -> Config {
-        Config { path: path.parse().unwrap(), methods: methods.to_vec(), class, handoff: true, max_workers }
+        Config {
+            path: path.parse().unwrap(),
+            methods: methods.to_vec(),
+            class,
+            handoff: true,
+            max_workers,
+            cache: None,
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `/metrics`, `/livez` and `/readyz` on a listener of their own, which answers to the very end of a shutdown.
+//! `/metrics`, `/livez`, `/readyz` and `/-/purge` on a listener of their own, which answers to the very end of a shutdown.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,9 +14,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::net::{TcpListener, UnixListener};
+use url::form_urlencoded;
 
 use crate::backend::Address;
+use crate::cache::Selector;
 use crate::exchange::Exchanges;
+use crate::sharing::Common;
 use crate::telemetry::Registry;
 use crate::time::{Duration, sleep};
 
@@ -34,11 +37,12 @@ pub(super) struct Admin {
 struct Pages {
     registry: Registry,
     exchanges: Arc<Exchanges>,
+    common: Arc<Common>,
 }
 
 impl Admin {
-    pub(super) fn new(address: Address, registry: Registry, exchanges: Arc<Exchanges>) -> Self {
-        Self { address, pages: Arc::new(Pages { registry, exchanges }) }
+    pub(super) fn new(address: Address, registry: Registry, exchanges: Arc<Exchanges>, common: Arc<Common>) -> Self {
+        Self { address, pages: Arc::new(Pages { registry, exchanges, common }) }
     }
 }
 
@@ -101,6 +105,9 @@ impl Admin {
 
 impl Pages {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path() == "/-/purge" {
+            return self.purge(request).await;
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
         }
@@ -108,11 +115,26 @@ impl Pages {
             "/metrics" => self.metrics(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez and /readyz\n"),
+            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz and /-/purge\n"),
         }
     }
 
+    /// Removes stored answers: `POST /-/purge?all`, or `?key=`, `?tag=`, `?origin=` (a route's path or a provider's name).
+    async fn purge(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST here\n");
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let Some(selector) = selector(query) else {
+            return text(StatusCode::BAD_REQUEST, "say what: ?all, ?key=KEY, ?tag=TAG or ?origin=ROUTE-OR-PROVIDER\n");
+        };
+        let count = self.common.purge(&selector).await;
+        tracing::info!(?selector, count, "purged");
+        text(StatusCode::OK, format!("{count} entries\n"))
+    }
+
     fn metrics(&self) -> Response<Full<Bytes>> {
+        self.common.observe();
         self.exchanges.admission.observe();
         match self.registry.render() {
             Ok(metrics) => {
@@ -138,6 +160,19 @@ impl Pages {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the app does not accept connections\n");
         }
         text(StatusCode::OK, "ok\n")
+    }
+}
+
+/// What exactly one parameter names.
+fn selector(query: &str) -> Option<Selector> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let (name, value) = pairs.next().filter(|_| pairs.next().is_none())?;
+    match &*name {
+        "all" if value.is_empty() => Some(Selector::All),
+        "key" => value.parse().ok().map(Selector::Key),
+        "tag" => Some(Selector::Tag(value.into_owned())),
+        "origin" => Some(Selector::Origin(value.into_owned())),
+        _ => None,
     }
 }
 

@@ -9,6 +9,8 @@ use pingora::services::background::background_service;
 use super::{admin, drain, listener};
 use crate::admission::Admission;
 use crate::backend::Backend;
+use crate::buffers::Buffers;
+use crate::calls::Calls;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::exchange::{Exchanges, Parts};
@@ -16,6 +18,7 @@ use crate::handoff::Offer;
 use crate::provider::{BadTrust, Providers};
 use crate::proxy::Gateway;
 use crate::route::Table;
+use crate::sharing::{Common, Sharing};
 use crate::telemetry::Registry;
 
 /// Why the process could not start.
@@ -41,7 +44,8 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let registry = Registry::new()?;
     let drain = Drain::new();
     let routes = Table::new(config.routes.clone());
-    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain)?);
+    let common = Common::new(config.sharing, drain.clone(), &registry);
+    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
     let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges));
 
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(config));
@@ -49,8 +53,11 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     for service in listener::services(&config.server, &server.configuration, &gateway) {
         server.add_service(service);
     }
+    if let Some(address) = &config.server.egress {
+        server.add_service(listener::egress(address, &gateway));
+    }
     if let Some(address) = &config.server.admin {
-        let admin = admin::Admin::new(address.clone(), registry, exchanges);
+        let admin = admin::Admin::new(address.clone(), registry, exchanges, common);
         server.add_service(background_service("admin", admin));
     }
     tracing::info!(
@@ -65,19 +72,28 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-fn exchanges(config: &Config, routes: &Table, registry: &Registry, drain: &Drain) -> Result<Exchanges, StartError> {
+fn exchanges(
+    config: &Config,
+    routes: &Table,
+    registry: &Registry,
+    drain: &Drain,
+    common: &Arc<Common>,
+) -> Result<Exchanges, StartError> {
     let providers = Providers::new(config.providers.clone(), registry)?;
     let limits = &config.exchange.limits;
     let offer =
         config.keys.clone().map(|keys| Offer::new(keys, &providers.origins(), limits.max_calls, limits.max_call_bytes));
+    let buffers = Buffers::new(config.buffered, registry);
     let parts = Parts {
         config: config.exchange,
         admission: Admission::new(config.admission, routes.bulkheads(), registry),
         backend: Backend::new(&config.backend, registry),
         offer,
         providers,
+        calls: Calls::new(config.calls.clone(), Sharing::new(Arc::clone(common)), buffers.clone()),
+        sharing: Sharing::new(Arc::clone(common)),
+        buffers,
         drain: drain.clone(),
-        buffered: config.buffered,
     };
     Ok(Exchanges::new(parts, registry))
 }

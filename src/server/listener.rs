@@ -15,7 +15,7 @@ use pingora::services::listening::Service;
 
 use crate::backend::Address;
 use crate::config::Server;
-use crate::proxy::{Edge, Gateway};
+use crate::proxy::{Edge, Egress, Gateway};
 use crate::time::Duration;
 
 /// Bytes read ahead of what is asked for. They stay with every connection, waiting ones included, and larger reads
@@ -36,7 +36,7 @@ pub struct CannotBind {
 
 /// Tries each address before anything is set up, because Pingora panics on those it cannot bind.
 pub(super) fn probe(server: &Server) -> Result<(), CannotBind> {
-    for address in server.listen.iter().chain(&server.h2c).chain(&server.admin) {
+    for address in server.listen.iter().chain(&server.h2c).chain(&server.admin).chain(&server.egress) {
         let bound = match address {
             Address::Tcp(address) => bind_tcp(address),
             Address::Unix(path) => free_path(path),
@@ -82,6 +82,13 @@ pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, gateway: &Gatewa
         services.push(service);
     }
     services
+}
+
+/// The service for calls from outside a request.
+pub(super) fn egress(address: &Address, gateway: &Gateway) -> Service<Egress> {
+    let mut service = Service::new("egress".to_owned(), Egress::new(gateway.clone()));
+    service.add_listener(listener(address, None));
+    service
 }
 
 /// The addresses, for the log.

@@ -41,6 +41,14 @@ pub enum Reason {
     HandoffPassLimit,
     /// A call on a route without hand-off.
     HandoffUnexpected,
+    /// Nothing is stored, and the request wanted a stored answer or none.
+    NotCached,
+    /// There is no provider of this name.
+    ProviderUnknown,
+    /// The provider could not be reached, or broke off.
+    ProviderFailed,
+    /// The provider took too long.
+    ProviderTimeout,
     /// The exchange took longer than allowed.
     Deadline,
     /// A fault of Siding itself.
@@ -49,7 +57,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 24] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -68,6 +76,10 @@ impl Reason {
         Reason::HandoffLimit,
         Reason::HandoffPassLimit,
         Reason::HandoffUnexpected,
+        Reason::NotCached,
+        Reason::ProviderUnknown,
+        Reason::ProviderFailed,
+        Reason::ProviderTimeout,
         Reason::Deadline,
         Reason::Internal,
     ];
@@ -93,6 +105,10 @@ impl Reason {
             Reason::HandoffLimit => "handoff-limit",
             Reason::HandoffPassLimit => "handoff-pass-limit",
             Reason::HandoffUnexpected => "handoff-unexpected",
+            Reason::NotCached => "not-cached",
+            Reason::ProviderUnknown => "provider-unknown",
+            Reason::ProviderFailed => "provider-failed",
+            Reason::ProviderTimeout => "provider-timeout",
             Reason::Deadline => "deadline",
             Reason::Internal => "internal",
         }
@@ -151,11 +167,15 @@ pub enum Mode {
     Plain,
     /// The app handed at least one call over and was re-run with the result.
     Replay,
+    /// Answered from the cache, or with others by one answer of the app.
+    Shared,
+    /// A call to a provider from outside a request.
+    Egress,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 3] = [Mode::PassThrough, Mode::Plain, Mode::Replay];
+    pub const ALL: [Mode; 5] = [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Shared, Mode::Egress];
 
     /// The word for logs and metric labels.
     pub fn as_str(self) -> &'static str {
@@ -163,6 +183,8 @@ impl Mode {
             Mode::PassThrough => "pass-through",
             Mode::Plain => "plain",
             Mode::Replay => "replay",
+            Mode::Shared => "shared",
+            Mode::Egress => "egress",
         }
     }
 }

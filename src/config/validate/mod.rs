@@ -1,6 +1,7 @@
 //! From what a file says to what the program runs with. Checks what a type cannot: ranges, combinations, files
 //! and the environment. Every fault is collected.
 
+mod cache;
 mod providers;
 mod routes;
 mod secrets;
@@ -43,6 +44,7 @@ pub(in crate::config) fn validate(
     let keys = check.keys(file);
     let providers = check.providers(file);
     let routes = check.routes(file);
+    let (calls, sharing) = check.cache(file);
     let server = check.server(file);
     let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
@@ -65,6 +67,8 @@ pub(in crate::config) fn validate(
         buffered: file.server.buffered.0,
         keys,
         providers,
+        calls,
+        sharing,
         routes,
     })
 }
@@ -134,6 +138,8 @@ impl Check<'_> {
             ("backend.queue.capacity", file.backend.queue.capacity),
             ("backend.queue.resume_capacity", file.backend.queue.resume_capacity),
             ("backend.response_buffer", file.backend.response_buffer.0),
+            ("cache.max_entry", file.cache.max_entry.0),
+            ("cache.max_followers", file.cache.max_followers),
             ("handoff.max_calls", file.handoff.max_calls),
             ("handoff.max_call_bytes", file.handoff.max_call_bytes.0),
             ("handoff.max_result", file.handoff.max_result.0),

@@ -29,6 +29,13 @@ impl Check<'_> {
         };
         self.required(&format!("{key}.path"), file.path.is_some());
         let path = file.path.clone()?.0;
-        Some(route::Config { path, methods, class, handoff: file.handoff, max_workers: file.max_workers })
+        let cache = file.cache.as_ref().map(|said| self.route_cache(&format!("{key}.cache"), path.as_str(), said));
+        if let (Some(_), Some(method)) = (&cache, methods.iter().find(|method| !route::may_share(method))) {
+            self.fault(
+                &format!("{key}.methods"),
+                format!("answers to {method} are never shared; give it a route of its own"),
+            );
+        }
+        Some(route::Config { path, methods, class, handoff: file.handoff, max_workers: file.max_workers, cache })
     }
 }

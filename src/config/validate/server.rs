@@ -21,6 +21,7 @@ impl Check<'_> {
             .map(|(n, address)| (format!("server.listen[{n}]"), address))
             .chain(server.h2c.iter().map(|address| ("server.h2c".to_owned(), address)))
             .chain(server.admin.iter().map(|address| ("server.admin".to_owned(), address)))
+            .chain(server.egress.iter().map(|address| ("server.egress".to_owned(), address)))
             .collect();
         for (n, (key, address)) in named.iter().enumerate() {
             self.listenable(key, &address.0);
@@ -35,6 +36,7 @@ impl Check<'_> {
             h2c: server.h2c.as_ref().map(|address| address.0.clone()),
             tls,
             admin: server.admin.as_ref().map(|address| address.0.clone()),
+            egress: server.egress.as_ref().map(|address| address.0.clone()),
             threads: threads.map_or(1, NonZeroUsize::get),
             drain: server.drain.0,
         }

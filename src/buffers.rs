@@ -1,4 +1,4 @@
-//! Memory for bodies, bounded for the whole process.
+//! Memory for bodies and results, bounded for the whole process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,13 +1,17 @@
 //! The calls of an exchange: all at once, each recorded, none holding a worker.
 
+use bytes::Bytes;
 use futures_util::future::join_all;
-use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::metrics::Counted;
 use super::run::Running;
-use super::{Full, KEEP_RESULTS_FOR, Refused};
-use crate::cache::{Key, Weigh};
-use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response};
+use super::{KEEP_RESULTS_FOR, Refused};
+use crate::buffers::Full;
+use crate::cache::{Key, Scope, Weigh};
+use crate::calls::{Directives, NoReply, Reply};
+use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response, Sharing};
 use crate::provider::{self, Failure};
 use crate::telemetry::Reason;
 use crate::time::{Duration, Instant, timeout_at};
@@ -21,7 +25,7 @@ const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
 impl Running<'_> {
     /// Makes the calls and adds their ends to the journal.
     pub(super) async fn make_calls(&mut self, Calls { calls, values }: Calls) -> Result<(), Refused> {
-        if let Some(stray) = calls.iter().find(|call| !self.all.providers.knows(&call.url)) {
+        if let Some(stray) = calls.iter().find(|call| self.all.providers.resolve(&call.url).is_none()) {
             let (id, site) = (&self.exchange.id, &stray.name);
             tracing::warn!(id, site, host = stray.url.host_str(), "refused a call to an address of no provider");
             return Err(self.refuse(Reason::HandoffOrigin));
@@ -52,7 +56,7 @@ impl Running<'_> {
         let began = Instant::now();
         let key = self.key(&call);
         let kept = key.and_then(|key| self.all.kept.take(&key));
-        let Call { name, digest, method, url, headers, body, timeout_ms } = call;
+        let Call { name, digest, method, url, headers, body, timeout_ms, cache } = call;
         let recorded = match kept {
             Some(kept) => {
                 self.all.metrics.reused.inc();
@@ -60,23 +64,30 @@ impl Running<'_> {
             }
             None => {
                 let patience = timeout_ms.map(Duration::from_millis);
-                self.ask_provider(provider::Request { method, url, headers, body, patience }).await
+                let request = provider::Request { method, url, headers, body, patience };
+                self.ask_provider(request, &directives(cache.unwrap_or_default())).await
             }
         };
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         (key, Finished { name, digest, pass: self.pass, elapsed_ms, recorded })
     }
 
-    async fn ask_provider(&self, request: provider::Request) -> Recorded {
-        let asking = self.all.providers.call(request, self.all.config.limits.max_result);
+    async fn ask_provider(&self, request: provider::Request, said: &Directives) -> Recorded {
+        let Some(provider) = self.all.providers.resolve(&request.url) else {
+            return Recorded::Error { error: CallError::Connect, message: "no provider has this URL".into() };
+        };
+        let asking = async {
+            let Reply { status, headers, body } =
+                self.all.calls.make(provider, request, said, &self.request.headers).await?;
+            let body = body.collect().await.map_err(NoReply::Failed)?;
+            Ok(Response { status: status.as_u16(), headers, body })
+        };
         match timeout_at(self.calls_deadline(), asking).await {
-            Ok(Some(Ok(response))) => Recorded::Response(Response {
-                status: response.status.as_u16(),
-                headers: response.headers,
-                body: response.body,
-            }),
-            Ok(Some(Err(failure))) => Recorded::Error { error: word(&failure), message: failure.to_string() },
-            Ok(None) => Recorded::Error { error: CallError::Connect, message: "no provider has this URL".into() },
+            Ok(Ok(response)) => Recorded::Response(response),
+            Ok(Err(NoReply::Failed(failure))) => {
+                Recorded::Error { error: word(&failure), message: failure.to_string() }
+            }
+            Ok(Err(NoReply::NotCached)) => Recorded::Response(not_cached()),
             Err(_) => Recorded::Error { error: CallError::Deadline, message: "the exchange's deadline passed".into() },
         }
     }
@@ -118,6 +129,35 @@ impl Running<'_> {
     }
 }
 
+/// The answer to a call that wanted a stored answer or none (RFC 9111, section 5.2.1.7).
+fn not_cached() -> Response {
+    const BODY: &str = r#"{"error": {"message": "nothing is stored for this call", "type": "only-if-cached"}}"#;
+    let headers = [(CONTENT_TYPE, "application/json"), (HeaderName::from_static("x-should-retry"), "false")];
+    Response {
+        status: StatusCode::GATEWAY_TIMEOUT.as_u16(),
+        headers: headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect(),
+        body: Bytes::from_static(BODY.as_bytes()),
+    }
+}
+
+fn directives(said: Sharing) -> Directives {
+    let period = |millis: Option<u64>| millis.map(Duration::from_millis);
+    Directives {
+        ttl: period(said.ttl_ms),
+        scope: said.scope.map(|scope| match scope.as_str() {
+            "app" => Scope::All,
+            "user" => Scope::Credentials,
+            "none" => Scope::Nobody,
+            _ => Scope::Named(scope),
+        }),
+        tags: said.tags,
+        lookup: said.lookup,
+        store: said.store,
+        stale_if_error: period(said.stale_if_error_ms),
+        stale_while_revalidate: period(said.stale_while_revalidate_ms),
+    }
+}
+
 fn sorted(headers: &HeaderMap, counts: impl Fn(&str) -> bool) -> Vec<(&str, &[u8])> {
     let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let mut pairs: Vec<_> = pairs.filter(|(name, _)| counts(name)).collect();
@@ -153,7 +193,7 @@ fn word(failure: &Failure) -> CallError {
         Failure::IdleTimeout(_) => CallError::IdleTimeout,
         Failure::TotalTimeout(_) => CallError::TotalTimeout,
         Failure::Interrupted { .. } => CallError::Interrupted,
-        Failure::TooLarge { .. } => CallError::TooLarge,
+        Failure::TooLarge { .. } | Failure::NoMemory => CallError::TooLarge,
         Failure::Protocol { .. } => CallError::Protocol,
     }
 }

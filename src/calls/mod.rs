@@ -1,0 +1,141 @@
+//! One call to a provider, whoever asks for it: what it means, who may share its answer, and the answer in the form
+//! that was asked for. Told in order: `identity` says what the call means, `sharing` finds or fetches the answer,
+//! `work` is how it is fetched, `reply` brings it into the caller's form. It must never know what a client's request or
+//! a pass is.
+
+mod identity;
+mod reply;
+mod work;
+
+use http::{HeaderMap, HeaderName};
+
+use crate::buffers::Buffers;
+use crate::cache::{Lifetimes, Place, Policy, RequestDirectives, Scope};
+use crate::provider::{Failure, Provider, Request};
+use crate::sharing::{Sharing, Unanswered, Wanted};
+use crate::time::Duration;
+
+pub use identity::{Identity, meaning_of_body};
+pub use reply::{Reply, ReplyBody};
+
+/// How answers of calls are shared where neither view nor call says more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// How long they may serve; a `ttl` of zero: in flight only.
+    pub lifetimes: Lifetimes,
+    /// Which calls share at all.
+    pub when: When,
+    /// Who shares.
+    pub scope: Scope,
+    /// Members of a call's JSON that mean nothing, at its top.
+    pub ignore: Vec<String>,
+    /// Headers that mean something, besides those that are known to.
+    pub key_headers: Vec<HeaderName>,
+    /// Bytes of an answer.
+    pub max_result: usize,
+}
+
+/// Which calls share their answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// All.
+    #[default]
+    Always,
+    /// Those at temperature 0 or with a seed, and embeddings.
+    Deterministic,
+    /// None.
+    Never,
+}
+
+/// What the view says about one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// How long its answer is fresh.
+    pub ttl: Option<Duration>,
+    /// Who shares it.
+    pub scope: Option<Scope>,
+    /// Names by which it can be purged.
+    pub tags: Vec<String>,
+    /// Whether a stored answer will do.
+    pub lookup: Option<bool>,
+    /// Whether the answer may be stored.
+    pub store: Option<bool>,
+    /// How long it may serve in place of an error.
+    pub stale_if_error: Option<Duration>,
+    /// How long it may serve while it is fetched anew.
+    pub stale_while_revalidate: Option<Duration>,
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoReply {
+    /// It wanted a stored answer or none.
+    NotCached,
+    /// The provider did not answer whole.
+    Failed(Failure),
+}
+
+/// Everything a call needs.
+#[derive(Debug)]
+pub struct Calls {
+    config: Config,
+    sharing: Sharing<Failure>,
+    buffers: Buffers,
+}
+
+impl Calls {
+    /// Puts the parts together.
+    pub fn new(config: Config, sharing: Sharing<Failure>, buffers: Buffers) -> Self {
+        Self { config, sharing, buffers }
+    }
+
+    /// Makes a call, or finds its answer. `client` holds the headers by which whoever caused the call is told apart.
+    ///
+    /// # Errors
+    /// See [`NoReply`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future is leaving: the provider is still asked for as long as somebody else wants the answer.
+    pub async fn make(
+        &self,
+        provider: &Provider,
+        request: Request,
+        said: &Directives,
+        client: &HeaderMap,
+    ) -> Result<Reply, NoReply> {
+        let mut policy = self.policy(said);
+        policy.obey(RequestDirectives::of(&request.headers));
+        let identity = Identity::of(provider, &request, &self.config, &mut policy, client);
+        let wanted = Wanted {
+            key: identity.key,
+            policy,
+            place: Place::Call,
+            origin: provider.name().to_owned(),
+            headers: HeaderMap::new(),
+            apart: request.patience.map(|patience| patience.as_millis().to_le_bytes().to_vec()).unwrap_or_default(),
+            bound: self.config.max_result,
+        };
+        let work = work::Fetch::new(provider, request, &identity, self.buffers.lease(), self.config.max_result);
+        match self.sharing.answer(wanted, work).await {
+            Ok(answer) => Reply::new(answer, &identity).await.map_err(NoReply::Failed),
+            Err(Unanswered::NotCached) => Err(NoReply::NotCached),
+            Err(Unanswered::Failed(failure)) => Err(NoReply::Failed(failure)),
+            Err(Unanswered::Abandoned) => Err(NoReply::Failed(reply::abandoned())),
+        }
+    }
+
+    fn policy(&self, said: &Directives) -> Policy {
+        let Lifetimes { ttl, stale_while_revalidate, stale_if_error } = self.config.lifetimes;
+        let lifetimes = Lifetimes {
+            ttl: said.ttl.unwrap_or(ttl),
+            stale_while_revalidate: said.stale_while_revalidate.unwrap_or(stale_while_revalidate),
+            stale_if_error: said.stale_if_error.unwrap_or(stale_if_error),
+        };
+        let mut policy = Policy::new(said.scope.clone().unwrap_or_else(|| self.config.scope.clone()), lifetimes);
+        policy.tags.clone_from(&said.tags);
+        policy.lookup = said.lookup.unwrap_or(true);
+        policy.store = said.store.unwrap_or(true);
+        policy
+    }
+}

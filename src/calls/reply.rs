@@ -1,0 +1,177 @@
+//! An answer in the form that was asked for: as it comes where it has that form, converted once it is complete where it
+//! has the other.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AGE, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::Identity;
+use crate::answer::{Api, Asked, Form, UsageFilter};
+use crate::coalesce::{End, Reader};
+use crate::provider::Failure;
+use crate::sharing::{Answer, Head};
+use crate::time::Instant;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The answer to a call.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// End-to-end headers, `Cache-Status` included.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: ReplyBody,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct ReplyBody(State);
+
+#[derive(Debug)]
+enum State {
+    Whole(Bytes),
+    Live { reader: Reader<Head, Failure>, filter: Option<UsageFilter> },
+    Ended,
+}
+
+/// What must be done to an answer.
+#[derive(Clone, Copy)]
+enum Change {
+    None,
+    /// Take out what was asked for on behalf of others.
+    Filter,
+    Assemble(Api),
+    Chunk(Api, Asked),
+}
+
+impl Reply {
+    /// Brings an answer into the form that was asked for. Waits for its end where that is another than it has.
+    pub(super) async fn new(answer: Answer<Failure>, identity: &Identity) -> Result<Self, Failure> {
+        match answer {
+            Answer::Stored { entry, status: found } => {
+                let change = Change::of(identity, entry.status, entry.is_stream);
+                let mut headers = entry.headers.clone();
+                headers.insert(AGE, entry.age(Instant::now()).as_secs().into());
+                headers.insert(CACHE_STATUS, found.value(None));
+                let body = ReplyBody(State::Whole(change.whole(&entry.body, &mut headers)?));
+                Ok(Self { status: entry.status, headers, body })
+            }
+            Answer::Live { head, reader, status: found } => {
+                let Head { status, mut headers, is_stream, .. } = head;
+                headers.insert(CACHE_STATUS, found.value(None));
+                let change = Change::of(identity, status, is_stream);
+                let body = match change {
+                    Change::None => State::Live { reader, filter: None },
+                    Change::Filter => State::Live { reader, filter: Some(UsageFilter::new()) },
+                    Change::Assemble(_) | Change::Chunk(..) => {
+                        let whole = ReplyBody(State::Live { reader, filter: None }).collect().await?;
+                        State::Whole(change.whole(&whole, &mut headers)?)
+                    }
+                };
+                Ok(Self { status, headers, body: ReplyBody(body) })
+            }
+        }
+    }
+}
+
+impl ReplyBody {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        let last = match &mut self.0 {
+            State::Ended => None,
+            State::Whole(bytes) => Some(Ok(std::mem::take(bytes))).filter(|bytes| bytes != &Ok(Bytes::new())),
+            State::Live { reader, filter } => match next(reader, filter.as_mut()).await {
+                Ok(bytes) => return Some(Ok(bytes)),
+                Err(End::Complete) => filter.as_mut().map(UsageFilter::finish).filter(|rest| !rest.is_empty()).map(Ok),
+                Err(End::Failed(failure)) => Some(Err(failure)),
+                Err(End::Abandoned) => Some(Err(abandoned())),
+            },
+        };
+        self.0 = State::Ended;
+        last
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// The failure that cut it short.
+    pub async fn collect(mut self) -> Result<Bytes, Failure> {
+        let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
+        let Some(second) = self.next().await.transpose()? else { return Ok(first) };
+        let mut all = BytesMut::from(&*first);
+        all.extend_from_slice(&second);
+        while let Some(bytes) = self.next().await.transpose()? {
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+
+    /// The length, where it is known.
+    pub fn length(&self) -> Option<usize> {
+        match &self.0 {
+            State::Whole(bytes) => Some(bytes.len()),
+            State::Ended => Some(0),
+            State::Live { .. } => None,
+        }
+    }
+}
+
+/// The next bytes that are for this reader.
+async fn next(reader: &mut Reader<Head, Failure>, mut filter: Option<&mut UsageFilter>) -> Result<Bytes, End<Failure>> {
+    loop {
+        let bytes = reader.next().await?;
+        let bytes = filter.as_mut().map_or(bytes.clone(), |filter| filter.push(bytes));
+        if !bytes.is_empty() {
+            return Ok(bytes);
+        }
+    }
+}
+
+impl Change {
+    fn of(identity: &Identity, status: StatusCode, is_stream: bool) -> Self {
+        let Some((api, asked)) = identity.asked.filter(|_| status.is_success()) else { return Self::None };
+        match (asked.form, is_stream) {
+            (Form::Plain, true) => Self::Assemble(api),
+            (Form::Stream, false) => Self::Chunk(api, asked),
+            (Form::Stream, true) if !asked.usage && has_usage_option(api) => Self::Filter,
+            (Form::Plain, false) | (Form::Stream, true) => Self::None,
+        }
+    }
+
+    /// Changes a whole body, and what its headers say about it.
+    fn whole(self, body: &Bytes, headers: &mut HeaderMap) -> Result<Bytes, Failure> {
+        let changed = match self {
+            Self::None => return Ok(body.clone()),
+            Self::Filter => {
+                let mut filter = UsageFilter::new();
+                let mut kept = BytesMut::from(&*filter.push(body.clone()));
+                kept.extend_from_slice(&filter.finish());
+                return Ok(kept.freeze());
+            }
+            Self::Assemble(api) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                api.assemble(body)
+            }
+            Self::Chunk(api, asked) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+                api.chunk(body, asked.usage)
+            }
+        };
+        changed.map_err(|inconvertible| Failure::Protocol { host: "siding".into(), cause: inconvertible.to_string() })
+    }
+}
+
+/// Whether callers say if they want a stream's usage.
+fn has_usage_option(api: Api) -> bool {
+    matches!(api, Api::OpenaiChat | Api::OpenaiCompletions)
+}
+
+/// The failure of an answer whose leader vanished.
+pub(super) fn abandoned() -> Failure {
+    Failure::Interrupted { host: "siding".into(), cause: "the work was given up".into() }
+}

@@ -1,0 +1,227 @@
+//! Whole answers of a route that are shared: what a request means, and one exchange for all that mean the same.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{self, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, RANGE, SET_COOKIE, VARY};
+use http::{HeaderMap, Method};
+
+use super::run::remove_conditions;
+use super::{Account, Exchanges, Refused, Request};
+use crate::cache::{
+    Document, Key, KeyBuilder, NotStored, Place, Policy, RequestDirectives, ResponseDirectives, Rule, Scope,
+};
+use crate::handoff;
+use crate::hop_by_hop;
+use crate::sharing::{Answer, Head, Publisher, Storable, Unanswered, Wanted, Work};
+use crate::telemetry::Reason;
+use crate::telemetry::outcome::Mode;
+
+/// What a request means, and who may share its answer.
+#[derive(Clone, Debug)]
+pub struct Meaning {
+    /// The same for requests that mean the same.
+    pub key: Key,
+    /// Who may share the answer, and for how long.
+    pub policy: Policy,
+}
+
+/// An exchange whose answer is shared.
+pub struct Shared<'a> {
+    /// What its request means.
+    pub meaning: Meaning,
+    /// The route's rule.
+    pub rule: &'a Rule,
+    /// Its identity.
+    pub exchange: handoff::Exchange,
+    /// Whether the app may suspend.
+    pub is_offered: bool,
+    /// The client's request.
+    pub request: Request,
+}
+
+impl Meaning {
+    /// Of a request, as its client sent it.
+    pub fn of(
+        rule: &Rule,
+        (method, target, headers): (&Method, &str, &HeaderMap),
+        body: &Bytes,
+        exchanges: &Exchanges,
+    ) -> Self {
+        let mut policy = Policy::new(rule.scope.clone(), rule.lifetimes);
+        policy.tags.clone_from(&rule.tags);
+        if rule.client_directives {
+            policy.obey(RequestDirectives::of(headers));
+        }
+        if headers.contains_key(RANGE) {
+            policy.obey(RequestDirectives { no_store: true, ..RequestDirectives::default() }); // a part is no answer
+        }
+        let mut key = KeyBuilder::default();
+        key.add(b"route").add(rule.origin.as_bytes()).add(method.as_str().as_bytes()).add(target.as_bytes());
+        add_values(&mut key, headers, HOST);
+        if rule.scope == Scope::Credentials {
+            add_values(&mut key, headers, AUTHORIZATION);
+            add_values(&mut key, headers, COOKIE);
+        }
+        if !body.is_empty() {
+            add_values(&mut key, headers, CONTENT_TYPE);
+        }
+        let raw = key.clone().add(b"raw").add(body).finish();
+        let canonical = || {
+            let document = is_json(headers).then(|| Document::read(body)).flatten()?;
+            document.add_to(key.add(b"json"));
+            Some(key.finish())
+        };
+        let key = if body.is_empty() { raw } else { exchanges.sharing.meaning_of(raw, canonical) };
+        Self { key, policy }
+    }
+}
+
+fn add_values(key: &mut KeyBuilder, headers: &HeaderMap, name: HeaderName) {
+    let values = headers.get_all(&name);
+    key.add(name.as_str().as_bytes()).add(&(values.iter().count() as u64).to_le_bytes());
+    for value in values {
+        key.add(value.as_bytes());
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json")
+}
+
+impl Exchanges {
+    /// Runs an exchange, or shares the answer of another that means the same, to the head of the answer.
+    ///
+    /// # Errors
+    /// Says why the app did not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is leaving; the exchange goes on while others want its answer.
+    pub async fn run_shared(self: &Arc<Self>, shared: Shared<'_>) -> Result<Answer<Refused>, Refused> {
+        let Shared { meaning: Meaning { key, policy }, rule, exchange, is_offered, mut request } = shared;
+        let wanted = Wanted {
+            key,
+            policy,
+            place: Place::Route,
+            origin: rule.origin.clone(),
+            headers: request.headers.clone(),
+            apart: Vec::new(),
+            bound: self.config.limits.max_result,
+        };
+        if wanted.policy.scope != Scope::Nobody {
+            remove_conditions(&mut request.headers); // the answer is for others too
+        }
+        let is_public = rule.scope == Scope::All;
+        let work = Run { exchanges: Arc::clone(self), exchange, request, is_offered, is_public };
+        self.sharing.answer(wanted, work).await.map_err(|unanswered| match unanswered {
+            Unanswered::NotCached => Reason::NotCached.into(),
+            Unanswered::Failed(refused) => refused,
+            Unanswered::Abandoned => Reason::Internal.into(),
+        })
+    }
+}
+
+/// An exchange on behalf of all who share its answer.
+struct Run {
+    exchanges: Arc<Exchanges>,
+    exchange: handoff::Exchange,
+    request: Request,
+    is_offered: bool,
+    is_public: bool,
+}
+
+#[async_trait]
+impl Work<Refused> for Run {
+    async fn run(self: Box<Self>, to: &Publisher<'_, Refused>) -> Result<Storable, Refused> {
+        let mut answer = loop {
+            let mut account = Account::new(Mode::Plain);
+            let offer = self.exchanges.offer.as_ref().filter(|_| self.is_offered);
+            let running = self.exchanges.run(offer, &self.exchange, self.request_again(), &mut account);
+            match Box::pin(running).await {
+                Ok(answer) => break answer,
+                Err(refused) if self.may_help(refused.reason) && to.elect_successor() => {}
+                Err(refused) => return Err(refused),
+            }
+        };
+        hop_by_hop::remove(&mut answer.headers);
+        let said = ResponseDirectives::of(&answer.headers);
+        let varies = varies(&answer.headers);
+        let mut head = Head::new(answer.status, answer.headers, Some(self.exchanges.buffers.lease()));
+        head.is_private = varies.is_none()
+            || head.headers.contains_key(SET_COOKIE)
+            || said.no_store
+            || (said.private && self.is_public);
+        head.varies = varies.unwrap_or_default().into();
+        let (status, kept, is_private) = (head.status, lasting(&head.headers), head.is_private);
+        to.begin(head).await;
+        while let Some(piece) = answer.body.next().await {
+            let piece = piece.map_err(|_| Refused::from(Reason::BackendClosed))?;
+            to.push(piece).await.map_err(|_| Refused::from(Reason::BuffersFull))?;
+        }
+        Ok(match (status.is_success(), is_private) {
+            (false, _) => Err(NotStored::Status),
+            (true, true) => Err(NotStored::Private),
+            (true, false) => Ok((said, kept)),
+        })
+    }
+}
+
+impl Run {
+    /// The body is accounted for once.
+    fn request_again(&self) -> Request {
+        let Request { method, target, headers, body, class, bulkhead, .. } = &self.request;
+        let (class, bulkhead, lease) = (*class, *bulkhead, self.exchanges.buffers.lease());
+        let (method, target, headers, body) = (method.clone(), target.clone(), headers.clone(), body.clone());
+        Request { method, target, headers, body, lease, class, bulkhead }
+    }
+
+    /// Whether another try may help, and can do no harm: nothing ran, or running twice means nothing.
+    fn may_help(&self, reason: Reason) -> bool {
+        let is_safe = self.request.method.is_safe() || self.request.method.as_str() == "QUERY";
+        reason == Reason::BackendConnect
+            || (is_safe && matches!(reason, Reason::BackendClosed | Reason::BackendTimeout | Reason::BackendProtocol))
+    }
+}
+
+/// The request headers on which an answer depends; `None` when it depends on more than headers.
+fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let values = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let mut names = values.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    let mut names: Vec<HeaderName> = names.try_fold(Vec::new(), |mut names, name| {
+        names.push(HeaderName::from_bytes(name.as_bytes()).ok().filter(|_| name != "*")?);
+        Some(names)
+    })?;
+    names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    Some(names)
+}
+
+/// The headers that say something about an answer whenever it is read.
+fn lasting(headers: &HeaderMap) -> HeaderMap {
+    const OF_THE_MOMENT: [HeaderName; 3] = [header::DATE, header::AGE, SET_COOKIE];
+    let lasts = |name: &HeaderName| {
+        !OF_THE_MOMENT.contains(name) && !name.as_str().contains("request-id") && !name.as_str().starts_with("siding-")
+    };
+    headers.iter().filter(|(name, _)| lasts(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn vary(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(VARY, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn an_answer_depends_on_the_headers_it_names_in_any_order_or_on_everything() {
+        assert_eq!(varies(&vary("Origin, Accept-Language,origin")), varies(&vary("accept-language , origin")));
+        assert_eq!(varies(&HeaderMap::new()), Some(vec![]));
+        assert_eq!(varies(&vary("Accept, *")), None);
+        assert_eq!(varies(&vary("no name")), None);
+    }
+}

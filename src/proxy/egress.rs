@@ -1,0 +1,142 @@
+//! Calls from outside a request: an SDK whose `base_url` is `http://<egress>/<provider>` shares connections, retries,
+//! cache and flights with the app's own calls.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use pingora::apps::ServerApp;
+use pingora::prelude::Result;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+
+use super::body::Unread;
+use super::context::Context;
+use super::{Gateway, buffered, connection, deliver, finish, hygiene, request, respond};
+use crate::calls::{Directives, NoReply, Reply};
+use crate::provider::{Failure, Provider, Request};
+use crate::telemetry::outcome::Mode;
+use crate::telemetry::{Outcome, Reason};
+
+/// The application of the egress listener.
+pub struct Egress(Gateway);
+
+impl Egress {
+    /// An egress that shares everything with `gateway`.
+    pub fn new(gateway: Gateway) -> Self {
+        Self(gateway)
+    }
+
+    /// Serves one request. `None` when the connection is not to be used again.
+    async fn serve(&self, mut session: Box<ServerSession>) -> Option<Box<ServerSession>> {
+        if !matches!(session.read_request().await, Ok(true)) {
+            return None;
+        }
+        let mut context = Context::new(&self.0);
+        connection::settle(&self.0, &mut session);
+        let served = run(&self.0, &mut session, &mut context).await;
+        finish::run(&self.0, &session, None, &mut context);
+        served.ok()?; // an answer that broke off must not look complete
+        let (stream, next) = session.finish().await.ok()??.into_parts();
+        let mut session = Box::new(ServerSession::new_http1(stream));
+        session.set_keepalive(Some(self.0.config.keepalive.as_secs()));
+        if let Some(next) = next {
+            session.set_pipelined_prefix(next);
+        }
+        Some(session)
+    }
+}
+
+#[async_trait]
+impl ServerApp for Egress {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        // In a task of its own, as at the edge.
+        let (egress, mut shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move {
+            let mut session = Some(Box::new(ServerSession::new_http1(stream)));
+            while let Some(next) = session {
+                let is_stopping = *shutdown.borrow_and_update();
+                session = if is_stopping { None } else { egress.serve(next).await };
+            }
+        });
+        None
+    }
+}
+
+async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Context) -> Result<bool> {
+    context.account.mode = Mode::Egress;
+    if let Err(refused) = request::accept(gateway, session, context) {
+        return respond::refuse(gateway, session, context, refused).await;
+    }
+    let (body, lease) = match buffered::read(gateway, session).await {
+        Ok(read) => read,
+        Err(Unread::Refused(reason)) => return respond::refuse(gateway, session, context, reason.into()).await,
+        Err(Unread::ClientGone) => return Ok(respond::gone(session, context)),
+    };
+    let Ok(head) = buffered::take_head(session) else { return Ok(respond::gone(session, context)) };
+    let Some((provider, request)) = resolve(gateway, head, body) else {
+        return respond::refuse(gateway, session, context, Reason::ProviderUnknown.into()).await;
+    };
+    context.account.calls += 1;
+    let client = request.headers.clone();
+    let said = Directives::default();
+    let calling = async {
+        let reply = gateway.exchanges.calls.make(provider, request, &said, &client).await;
+        drop(lease);
+        reply.map_err(|no_reply| reason(&no_reply).into())
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = Box::pin(buffered::contained(calling)) => ended,
+        _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
+    };
+    match ended {
+        Ok(reply) => answered(gateway, session, context, reply).await,
+        Err(refused) => respond::refuse(gateway, session, context, refused).await,
+    }
+}
+
+async fn answered(gateway: &Gateway, session: &mut ServerSession, context: &mut Context, reply: Reply) -> Result<bool> {
+    connection::close_if_draining(gateway, session);
+    let Reply { status, mut headers, mut body } = reply;
+    if let Some(length) = body.length() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let outcome = match deliver::head(session, status, &headers) {
+        Ok(head) => deliver::streamed(session, head, &mut body).await,
+        Err(_) => Outcome::ClientGone,
+    };
+    buffered::ended(context, outcome)
+}
+
+/// The provider that the first segment of the path names, and the request to it.
+fn resolve(gateway: &Gateway, head: Parts, body: Bytes) -> Option<(&Provider, Request)> {
+    let Parts { method, uri, mut headers, .. } = head;
+    let target = uri.path_and_query()?.as_str().strip_prefix('/')?;
+    let (name, _) = target.split_once('/')?;
+    let provider = gateway.exchanges.providers.named(name)?;
+    let url = provider.url(&target[name.len()..])?;
+    hygiene::remove_connection_headers(&mut headers);
+    Some((provider, Request { method, url, headers, body, patience: None }))
+}
+
+fn reason(no_reply: &NoReply) -> Reason {
+    match no_reply {
+        NoReply::NotCached => Reason::NotCached,
+        NoReply::Failed(failure) => match failure {
+            Failure::FirstByteTimeout(_) | Failure::IdleTimeout(_) | Failure::TotalTimeout(_) => {
+                Reason::ProviderTimeout
+            }
+            Failure::NoMemory => Reason::BuffersFull,
+            Failure::Connect { .. }
+            | Failure::ConnectTimeout(_)
+            | Failure::Interrupted { .. }
+            | Failure::TooLarge { .. }
+            | Failure::Protocol { .. } => Reason::ProviderFailed,
+        },
+    }
+}

@@ -1,0 +1,176 @@
+//! The leader's task: it belongs to the flight and to no request, looks again before it works, stores before it ends,
+//! and stops when nobody wants the answer any more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header;
+
+use super::{Common, Head, NotShared, Sharing, Storable, Wanted, Work, apart, variant};
+use crate::buffers::Full;
+use crate::cache::{Entry, Freshness, Key, NotStored, Store, Stored};
+use crate::coalesce::{End, Joined, Leader};
+use crate::time::Instant;
+
+/// How work publishes an answer.
+#[derive(Debug)]
+pub struct Publisher<'a, E> {
+    common: &'a Common,
+    leader: &'a Leader<Key, Head, E>,
+    key: Key,
+    wanted: &'a Wanted,
+    head: std::sync::OnceLock<Head>,
+}
+
+impl<E: Clone> Publisher<'_, E> {
+    /// Publishes the head. What it says of who may share the answer is remembered first, so that nobody joins in vain.
+    pub async fn begin(&self, mut head: Head) {
+        if head.is_private {
+            self.common.exceptions.put(self.key, NotShared);
+            self.leader.close();
+        } else if !head.varies.is_empty() {
+            let variant = variant(&self.wanted.key, &head.varies, &self.wanted.headers);
+            head.variant = Some(variant);
+            let varies = Stored::Varies(Arc::clone(&head.varies));
+            self.common.store.put(self.wanted.key, varies, self.common.store.generation()).await;
+        }
+        self.head.get_or_init(|| head.clone());
+        self.leader.begin(head);
+    }
+
+    /// Publishes bytes, and waits where the slowest reader has no room for more.
+    ///
+    /// # Errors
+    /// Fails when there is no memory for them; nothing was published then.
+    ///
+    /// # Cancel safety
+    /// The bytes were published.
+    pub async fn push(&self, bytes: Bytes) -> Result<(), Full> {
+        if let Some(head) = self.head.get() {
+            head.hold(bytes.len())?;
+        }
+        self.leader.push(bytes).await;
+        Ok(())
+    }
+
+    /// Whether to try once more for those who wait, after a try of which nothing was published.
+    pub fn elect_successor(&self) -> bool {
+        let elected = self.leader.elect_successor();
+        self.common.metrics.elected(elected);
+        elected
+    }
+
+    /// All bytes; `None` when there were too many to keep.
+    pub fn whole(&self) -> Option<Bytes> {
+        self.leader.whole()
+    }
+}
+
+impl<E: Clone + Send + Sync + 'static> Sharing<E> {
+    /// Leads a flight in a task of its own.
+    pub(super) fn lead(&self, leader: Leader<Key, Head, E>, key: Key, wanted: Wanted, work: Box<dyn Work<E>>) {
+        let common = Arc::clone(&self.common);
+        tokio::spawn(async move { lead(&common, leader, key, &wanted, work).await });
+    }
+
+    /// Fetches anew what was served stale, unless somebody does already. Nobody reads it, but it is wanted.
+    pub(super) fn refresh(&self, key: Key, wanted: Wanted, work: Box<dyn Work<E>>) {
+        let Joined::Leads(leader, reader) = self.flights.join(&apart(&key, &wanted.apart), wanted.bound) else {
+            return;
+        };
+        let common = Arc::clone(&self.common);
+        tokio::spawn(async move {
+            let mut reader = reader;
+            let reading = async { while reader.next().await.is_ok() {} };
+            tokio::join!(lead(&common, leader, key, &wanted, work), reading);
+        });
+    }
+}
+
+async fn lead<E: Clone + Send + Sync + 'static>(
+    common: &Common,
+    leader: Leader<Key, Head, E>,
+    key: Key,
+    wanted: &Wanted,
+    work: Box<dyn Work<E>>,
+) {
+    let _in_flight = (common.drain.enter(), common.metrics.begin());
+    let since = common.store.generation();
+    let publisher = Publisher { common, leader: &leader, key, wanted, head: std::sync::OnceLock::new() };
+    if let Some(entry) = look_again(common, &key, wanted) {
+        publish(&publisher, &entry).await;
+        return leader.finish(End::Complete);
+    }
+    let ended = tokio::select! {
+        biased;
+        ended = work.run(&publisher) => Some(ended),
+        () = leader.unwanted() => None,
+    };
+    match ended {
+        Some(Ok(storable)) => {
+            let head = publisher.head.get().cloned();
+            let stored = keep(common, (head, leader.whole()), key, wanted, storable, since).await;
+            if let Err(reason) = stored {
+                common.cache_metrics.not_stored(reason);
+            }
+            common.metrics.ended("complete");
+            leader.finish(End::Complete);
+        }
+        Some(Err(error)) => {
+            common.metrics.ended("failed");
+            leader.finish(End::Failed(error));
+        }
+        None => common.metrics.ended("unwanted"),
+    }
+}
+
+/// Somebody may have stored the answer between this request's look and its lead.
+fn look_again(common: &Common, key: &Key, wanted: &Wanted) -> Option<Arc<Entry>> {
+    let found = common.store.peek(key).filter(|_| wanted.policy.looks_up())?.entry()?;
+    (found.freshness(Instant::now(), &wanted.policy.asked) == Freshness::Fresh).then_some(found)
+}
+
+async fn publish<E: Clone>(to: &Publisher<'_, E>, entry: &Entry) {
+    let mut headers = entry.headers.clone();
+    headers.insert(header::AGE, entry.age(Instant::now()).as_secs().into());
+    // An entry's bytes are the store's.
+    let mut head = Head::new(entry.status, headers, None);
+    head.is_stream = entry.is_stream;
+    to.begin(head).await;
+    to.leader.push(entry.body.clone()).await;
+}
+
+async fn keep(
+    common: &Common,
+    (head, body): (Option<Head>, Option<Bytes>),
+    key: Key,
+    wanted: &Wanted,
+    storable: Storable,
+    since: u64,
+) -> Result<(), NotStored> {
+    let (said, headers) = storable?;
+    let lifetimes = wanted.policy.lifetimes.obey(&said);
+    let (head, body) = (head.ok_or(NotStored::Incomplete)?, body.ok_or(NotStored::TooLarge)?);
+    if !wanted.policy.stores() || lifetimes.ttl.is_zero() {
+        return Err(NotStored::Forbidden);
+    }
+    if head.is_private {
+        return Err(NotStored::Private);
+    }
+    if body.len() > common.config.store.max_entry {
+        return Err(NotStored::TooLarge);
+    }
+    let entry = Entry {
+        status: head.status,
+        headers,
+        body,
+        is_stream: head.is_stream,
+        stored: Instant::now(),
+        lifetimes: lifetimes.with_jitter(fastrand::f64()),
+        tags: wanted.policy.tags.clone(),
+        origin: wanted.origin.clone(),
+    };
+    common.store.put(head.variant.unwrap_or(key), Stored::Entry(Arc::new(entry)), since).await;
+    common.cache_metrics.stored(wanted.place);
+    Ok(())
+}
