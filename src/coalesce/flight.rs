@@ -112,9 +112,11 @@ impl<H, E> State<H, E> {
 
     /// Closes the flight if nobody reads it: whoever comes now starts anew.
     pub(super) fn close_if_unwanted(&mut self) -> bool {
-        let is_unwanted = self.seats.is_empty();
-        self.is_open &= !is_unwanted;
-        is_unwanted
+        if self.seats.is_empty() {
+            self.is_open = false;
+            return true;
+        }
+        false
     }
 
     pub(super) fn close(&mut self) {

@@ -47,6 +47,12 @@ impl Metrics {
         Counted::new(&self.waiting)
     }
 
+    /// Requests that wait for the head of another's answer.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> i64 {
+        self.waiting.get()
+    }
+
     pub(super) fn elected(&self, elected: bool) {
         self.elections.inc_by(u64::from(elected));
     }

@@ -396,3 +396,6 @@ fn variant(key: &Key, names: &[HeaderName], headers: &HeaderMap) -> Key {
 fn apart(key: &Key, apart: &[u8]) -> Key {
     if apart.is_empty() { *key } else { Key::of([key.as_bytes(), apart]) }
 }
+
+#[cfg(test)]
+mod tests;
