@@ -59,10 +59,19 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Gives back what it has more than `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let spare = self.bytes.saturating_sub(bytes);
+        self.bytes -= spare;
+        self.shared.used.fetch_sub(spare, Ordering::AcqRel);
+        self.shared.shown.sub(i64::try_from(spare).unwrap_or(i64::MAX));
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.shared.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.shared.shown.sub(i64::try_from(self.bytes).unwrap_or(i64::MAX));
+        self.shrink_to(0);
     }
 }
 
@@ -77,6 +86,9 @@ mod tests {
         assert_eq!(one.grow(6), Ok(()));
         assert_eq!(two.grow(5), Err(Full));
         assert_eq!(two.grow(4), Ok(()));
+        one.shrink_to(3);
+        assert_eq!(two.grow(3), Ok(()));
+        two.shrink_to(4);
         drop(one);
         assert_eq!(two.grow(6), Ok(()));
         assert_eq!(two.grow(usize::MAX), Err(Full));

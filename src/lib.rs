@@ -9,8 +9,11 @@
 //!    cannot suspend -> Pingora's HttpProxy streams it after admission (proxy::request, proxy::pass_through)
 //!    can suspend    -> read whole (proxy::buffered) -> exchange::run:
 //!        admission -> backend pass -> plain answer              -> proxy::deliver
-//!                                  -> call: the worker is free, provider calls are made,
-//!                                     their results are journalled, and the request is sent again
+//!                                  -> call: the worker is free, calls::make answers it,
+//!                                     its result is journalled, and the request is sent again
+//!    answers shared -> the same, but proxy::shared asks sharing first
+//! egress listener   -> proxy::egress -> calls::make             -> proxy::deliver
+//! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one -> store
 //! one Outcome per exchange -> proxy::finish: metrics, access log
 //! ```
 //!
@@ -26,10 +29,15 @@
 //! | [`admission`] | who may occupy a worker |
 //! | [`backend`] | the app's workers as an HTTP server; one trip through them |
 //! | [`handoff`] | the protocol with the app: offer, signature, call, journal |
+//! | [`calls`] | one call to a provider, whoever asks: what it means, its answer in the caller's form |
+//! | [`sharing`] | one answer for all who ask the same: composes `cache` and `coalesce` |
+//! | [`coalesce`] | single flight: one piece of work, many readers; knows no HTTP |
+//! | [`cache`] | keys by meaning, lifetimes, entries, the store |
+//! | [`answer`] | the answers of LLM APIs, from plain to stream and back |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
-//! | [`cache`] | results kept for later |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
+//! | [`buffers`] | memory for bodies and results, bounded |
 //! | [`drain`], [`hop_by_hop`], [`secret`], [`time`] | small tools with one contract each |
 //!
 //! # Vocabulary
@@ -37,7 +45,8 @@
 //! A *client* reaches a *listener*; a *route* says how its request is treated. A *pass* is one trip of it
 //! through a worker, a *call* one LLM request that the app asked for; the *journal* holds results so far. An
 //! *exchange* is everything from the client's request to its response. A *permit* is the right to occupy one
-//! worker. A *provider* is an LLM vendor, the *backend* is the app. An *outcome* is how an exchange ended, a
+//! worker. A *flight* is one piece of work shared by all who want its answer, an *entry* a stored answer, a *scope* who
+//! may share. A *provider* is an LLM vendor, the *backend* is the app. An *outcome* is how an exchange ended, a
 //! *reason* why Siding answered itself.
 //!
 //! # Values, in this order
@@ -47,8 +56,9 @@
 //! # Layers
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
-//! `exchange -> {admission, backend, handoff, cache, provider}`; `{backend, provider} -> http1`; `route` names `admission`'s classes. Features never
-//! import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
+//! `exchange -> {admission, backend, handoff, calls, sharing}`; `calls -> {sharing, answer, provider}`;
+//! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `route` names `admission`'s classes and `cache`'s rules.
+//! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 
 pub mod admission;

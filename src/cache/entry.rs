@@ -1,7 +1,7 @@
 //! A stored result.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::directives::RequestDirectives;
 use super::memory::Weigh;
@@ -82,6 +82,29 @@ impl Entry {
             Freshness::Expired
         }
     }
+}
+
+/// Parts of names of headers that are about one answer on one connection to one account, and mean nothing later.
+const OF_THE_MOMENT: [&str; 11] = [
+    "ratelimit",
+    "rate-limit",
+    "request-id",
+    "retry-after",
+    "processing-ms",
+    "cf-",
+    "set-cookie",
+    "server-timing",
+    "alt-svc",
+    "envoy",
+    "siding-",
+];
+
+/// The headers that say something about an answer whenever it is read.
+pub fn lasting(headers: &HeaderMap) -> HeaderMap {
+    let lasts = |name: &HeaderName| {
+        !OF_THE_MOMENT.iter().any(|part| name.as_str().contains(part)) && !matches!(*name, header::DATE | header::AGE)
+    };
+    headers.iter().filter(|(name, _)| lasts(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 impl Weigh for Entry {

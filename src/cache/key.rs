@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use http::{HeaderMap, HeaderName};
+
 /// The identity of a result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key([u8; 32]);
@@ -33,6 +35,16 @@ impl KeyBuilder {
     pub fn add(&mut self, part: &[u8]) -> &mut Self {
         self.0.update(&(part.len() as u64).to_le_bytes());
         self.0.update(part);
+        self
+    }
+
+    /// Adds the values of a header, each of them and how many.
+    pub fn add_values(&mut self, headers: &HeaderMap, name: &HeaderName) -> &mut Self {
+        let values = headers.get_all(name);
+        self.add(name.as_str().as_bytes()).add(&(values.iter().count() as u64).to_le_bytes());
+        for value in values {
+            self.add(value.as_bytes());
+        }
         self
     }
 

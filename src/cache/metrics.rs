@@ -37,6 +37,8 @@ pub enum NotStored {
     Private,
     /// Its lifetime is zero, or request or response forbid it.
     Forbidden,
+    /// A purge came meanwhile.
+    Purged,
     /// It is larger than `cache.max_entry`.
     TooLarge,
     /// It ended before its terminal event.
@@ -78,10 +80,11 @@ impl Served {
 }
 
 impl NotStored {
-    const ALL: [NotStored; 9] = [
+    const ALL: [NotStored; 10] = [
         NotStored::Status,
         NotStored::Private,
         NotStored::Forbidden,
+        NotStored::Purged,
         NotStored::TooLarge,
         NotStored::Incomplete,
         NotStored::Malformed,
@@ -95,6 +98,7 @@ impl NotStored {
             NotStored::Status => "status",
             NotStored::Private => "private",
             NotStored::Forbidden => "forbidden",
+            NotStored::Purged => "purged",
             NotStored::TooLarge => "too-large",
             NotStored::Incomplete => "incomplete",
             NotStored::Malformed => "malformed",
@@ -144,6 +148,11 @@ impl Metrics {
         self.served[place as usize][served as usize].inc();
     }
 
+    /// A request is being served; it counts when the guard is dropped, however it ends.
+    pub fn serving(&self, place: Place, served: Served) -> Serving<'_> {
+        Serving { metrics: self, place, served }
+    }
+
     /// An answer was stored.
     pub fn stored(&self, place: Place) {
         self.stored[place as usize].inc();
@@ -163,6 +172,21 @@ impl Metrics {
     pub fn show(&self, (bytes, entries): (u64, u64)) {
         self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+}
+
+/// A request on its way to being served.
+#[derive(Debug)]
+pub struct Serving<'a> {
+    metrics: &'a Metrics,
+    place: Place,
+    /// How, as far as is known.
+    pub served: Served,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.metrics.served(self.place, self.served);
     }
 }
 

@@ -1,6 +1,8 @@
 //! How long a result may serve, and for whom: what configuration says, overlaid by what a view, a request and the
 //! response itself say.
 
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+
 use super::directives::{RequestDirectives, ResponseDirectives};
 use crate::time::Duration;
 
@@ -17,6 +19,15 @@ pub enum Scope {
     /// Nobody, not even in flight.
     Nobody,
 }
+
+/// Headers by which clients are told apart.
+pub const CREDENTIALS: [HeaderName; 5] = [
+    AUTHORIZATION,
+    COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
 
 /// How long what may be done with a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

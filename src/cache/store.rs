@@ -1,10 +1,10 @@
 //! Where entries are kept. `Store` is the seam: this process's memory is one, a store that pods share can be another.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use http::HeaderName;
+use parking_lot::RwLock;
 
 use super::{Entry, Key, Memory, Weigh};
 use crate::time::Duration;
@@ -50,8 +50,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn get(&self, key: &Key) -> Option<Stored>;
 
     /// Keeps something. `since` is [`Store::generation`] from before the work began: what was purged meanwhile must not
-    /// come back.
-    async fn put(&self, key: Key, stored: Stored, since: u64);
+    /// come back. Whether it was kept.
+    async fn put(&self, key: Key, stored: Stored, since: u64) -> bool;
 
     /// Counts purges.
     fn generation(&self) -> u64;
@@ -64,13 +64,14 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct LocalStore {
     memory: Memory<Stored>,
-    generation: AtomicU64,
+    /// Locked while something is put, so that no purge overlooks it.
+    generation: RwLock<u64>,
 }
 
 impl LocalStore {
     /// Nothing stored yet.
     pub fn new(config: &Config) -> Self {
-        Self { memory: Memory::new(config.capacity), generation: AtomicU64::new(0) }
+        Self { memory: Memory::new(config.capacity), generation: RwLock::new(0) }
     }
 
     /// What is under a key, at once.
@@ -90,21 +91,28 @@ impl Store for LocalStore {
         self.peek(key)
     }
 
-    async fn put(&self, key: Key, stored: Stored, since: u64) {
-        if since == self.generation() {
+    async fn put(&self, key: Key, stored: Stored, since: u64) -> bool {
+        let generation = self.generation.read();
+        let is_current = since == *generation;
+        if is_current {
             self.memory.put(key, stored);
         }
+        is_current
     }
 
     fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        *self.generation.read()
     }
 
     async fn purge(&self, selector: &Selector) -> u64 {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        *self.generation.write() += 1;
         match selector {
             Selector::Key(key) => u64::from(self.memory.take(key).is_some()),
-            Selector::All => self.memory.remove_if(|_| true),
+            Selector::All => {
+                let count = self.memory.remove_if(|stored| stored.is(|_| true));
+                self.memory.remove_if(|_| true); // on what answers depend is forgotten too, and not counted
+                count
+            }
             Selector::Tag(tag) => self.memory.remove_if(|stored| stored.is(|entry| entry.tags.contains(tag))),
             Selector::Origin(origin) => self.memory.remove_if(|stored| stored.is(|entry| entry.origin == *origin)),
         }

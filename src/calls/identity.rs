@@ -1,12 +1,12 @@
 //! What a call means: two calls with one key may be answered by one answer. Everything in the body counts except what is
 //! listed as meaningless, so that a parameter nobody has heard of yet counts too.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Method};
 
 use super::{Config, When};
 use crate::answer::{Api, Asked, Vendor};
-use crate::cache::{Document, Key, KeyBuilder, Policy, Scope};
+use crate::cache::{CREDENTIALS, Document, Key, KeyBuilder, Policy, Scope};
 use crate::provider::{Dialect, Provider, Request};
 
 /// Headers that change an answer.
@@ -128,8 +128,8 @@ fn add_scope(policy: &mut Policy, client: &HeaderMap, key: &mut KeyBuilder) {
         Scope::Named(name) => {
             key.add(b"named").add(name.as_bytes());
         }
-        Scope::Credentials if client.contains_key(AUTHORIZATION) || client.contains_key(COOKIE) => {
-            add_values(client, &[AUTHORIZATION, COOKIE], key.add(b"credentials"));
+        Scope::Credentials if CREDENTIALS.iter().any(|name| client.contains_key(name)) => {
+            add_values(client, &CREDENTIALS, key.add(b"credentials"));
         }
         // Clients that cannot be told apart share nothing.
         Scope::Credentials => policy.scope = Scope::Nobody,
@@ -138,9 +138,7 @@ fn add_scope(policy: &mut Policy, client: &HeaderMap, key: &mut KeyBuilder) {
 
 fn add_values<'a>(headers: &HeaderMap, names: impl IntoIterator<Item = &'a HeaderName>, key: &mut KeyBuilder) {
     for name in names {
-        for value in headers.get_all(name) {
-            key.add(name.as_str().as_bytes()).add(value.as_bytes());
-        }
+        key.add_values(headers, name);
     }
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName};
 use crate::buffers::Buffers;
 use crate::cache::{Lifetimes, Place, Policy, RequestDirectives, Scope};
 use crate::provider::{Failure, Provider, Request};
-use crate::sharing::{Sharing, Unanswered, Wanted};
+use crate::sharing::{Answer, Sharing, Unanswered, Wanted};
 use crate::time::Duration;
 
 pub use identity::{Identity, meaning_of_body};
@@ -116,12 +116,15 @@ impl Calls {
             apart: request.patience.map(|patience| patience.as_millis().to_le_bytes().to_vec()).unwrap_or_default(),
             bound: self.config.max_result,
         };
-        let work = work::Fetch::new(provider, request, &identity, self.buffers.lease(), self.config.max_result);
-        match self.sharing.answer(wanted, work).await {
-            Ok(answer) => Reply::new(answer, &identity).await.map_err(NoReply::Failed),
-            Err(Unanswered::NotCached) => Err(NoReply::NotCached),
-            Err(Unanswered::Failed(failure)) => Err(NoReply::Failed(failure)),
-            Err(Unanswered::Abandoned) => Err(NoReply::Failed(reply::abandoned())),
+        let fetch =
+            || work::Fetch::new(provider, request.clone(), &identity, self.buffers.lease(), self.config.max_result);
+        match reply(self.sharing.answer(wanted.clone(), fetch()).await, &identity).await {
+            Err(Unfit::OtherForm) => {
+                // What others have cannot be brought into this caller's form.
+                let alone = self.sharing.answer_alone(&wanted, fetch()).await;
+                reply(alone, &identity).await.map_err(Unfit::into)
+            }
+            fit => fit.map_err(Unfit::into),
         }
     }
 
@@ -137,5 +140,37 @@ impl Calls {
         policy.lookup = said.lookup.unwrap_or(true);
         policy.store = said.store.unwrap_or(true);
         policy
+    }
+}
+
+async fn reply(answer: Result<Answer<Failure>, Unanswered<Failure>>, identity: &Identity) -> Result<Reply, Unfit> {
+    match answer {
+        Ok(answer) => Reply::new(answer, identity).await,
+        Err(Unanswered::NotCached) => Err(Unfit::None(NoReply::NotCached)),
+        Err(Unanswered::Failed(failure)) => Err(failure.into()),
+        Err(Unanswered::Abandoned) => Err(reply::abandoned().into()),
+    }
+}
+
+/// Why an answer is none for this caller.
+enum Unfit {
+    /// There is none.
+    None(NoReply),
+    /// It has a form that it cannot be brought out of.
+    OtherForm,
+}
+
+impl From<Failure> for Unfit {
+    fn from(failure: Failure) -> Self {
+        Self::None(NoReply::Failed(failure))
+    }
+}
+
+impl From<Unfit> for NoReply {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::None(no_reply) => no_reply,
+            Unfit::OtherForm => Self::Failed(reply::abandoned()), // an answer of one's own fits
+        }
     }
 }

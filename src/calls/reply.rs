@@ -2,11 +2,12 @@
 //! has the other.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AGE, CONTENT_TYPE, HeaderName};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::Identity;
+use super::{Identity, Unfit};
 use crate::answer::{Api, Asked, Form, UsageFilter};
+use crate::cache::{CacheStatus, lasting};
 use crate::coalesce::{End, Reader};
 use crate::provider::Failure;
 use crate::sharing::{Answer, Head};
@@ -48,18 +49,20 @@ enum Change {
 
 impl Reply {
     /// Brings an answer into the form that was asked for. Waits for its end where that is another than it has.
-    pub(super) async fn new(answer: Answer<Failure>, identity: &Identity) -> Result<Self, Failure> {
+    pub(super) async fn new(answer: Answer<Failure>, identity: &Identity) -> Result<Self, Unfit> {
         match answer {
             Answer::Stored { entry, status: found } => {
                 let change = Change::of(identity, entry.status, entry.is_stream);
                 let mut headers = entry.headers.clone();
                 headers.insert(AGE, entry.age(Instant::now()).as_secs().into());
                 headers.insert(CACHE_STATUS, found.value(None));
-                let body = ReplyBody(State::Whole(change.whole(&entry.body, &mut headers)?));
-                Ok(Self { status: entry.status, headers, body })
+                let body = change.whole(&entry.body, &mut headers).ok_or(Unfit::OtherForm)?;
+                Ok(Self { status: entry.status, headers, body: ReplyBody(State::Whole(body)) })
             }
             Answer::Live { head, reader, status: found } => {
-                let Head { status, mut headers, is_stream, .. } = head;
+                let Head { status, headers, is_stream, .. } = head;
+                let is_own = found != CacheStatus::Miss { collapsed: true };
+                let mut headers = if is_own || !status.is_success() { headers } else { lasting(&headers) };
                 headers.insert(CACHE_STATUS, found.value(None));
                 let change = Change::of(identity, status, is_stream);
                 let body = match change {
@@ -67,7 +70,9 @@ impl Reply {
                     Change::Filter => State::Live { reader, filter: Some(UsageFilter::new()) },
                     Change::Assemble(_) | Change::Chunk(..) => {
                         let whole = ReplyBody(State::Live { reader, filter: None }).collect().await?;
-                        State::Whole(change.whole(&whole, &mut headers)?)
+                        let changed = change.whole(&whole, &mut headers);
+                        // Whoever asked alone gets what the provider said.
+                        State::Whole(changed.or_else(|| is_own.then_some(whole)).ok_or(Unfit::OtherForm)?)
                     }
                 };
                 Ok(Self { status, headers, body: ReplyBody(body) })
@@ -143,26 +148,22 @@ impl Change {
         }
     }
 
-    /// Changes a whole body, and what its headers say about it.
-    fn whole(self, body: &Bytes, headers: &mut HeaderMap) -> Result<Bytes, Failure> {
-        let changed = match self {
-            Self::None => return Ok(body.clone()),
+    /// Changes a whole body, and what its headers say about it. `None` where that is not possible.
+    fn whole(self, body: &Bytes, headers: &mut HeaderMap) -> Option<Bytes> {
+        let (changed, media_type) = match self {
+            Self::None => return Some(body.clone()),
             Self::Filter => {
                 let mut filter = UsageFilter::new();
                 let mut kept = BytesMut::from(&*filter.push(body.clone()));
                 kept.extend_from_slice(&filter.finish());
-                return Ok(kept.freeze());
+                return Some(kept.freeze());
             }
-            Self::Assemble(api) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                api.assemble(body)
-            }
-            Self::Chunk(api, asked) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-                api.chunk(body, asked.usage)
-            }
+            Self::Assemble(api) => (api.assemble(body).ok()?, "application/json"),
+            Self::Chunk(api, asked) => (api.chunk(body, asked.usage).ok()?, "text/event-stream; charset=utf-8"),
         };
-        changed.map_err(|inconvertible| Failure::Protocol { host: "siding".into(), cause: inconvertible.to_string() })
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.remove(CONTENT_LENGTH);
+        Some(changed)
     }
 }
 

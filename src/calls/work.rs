@@ -2,19 +2,15 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::Identity;
 use crate::answer::{Api, Asked, Form, Unstorable};
 use crate::buffers::{Full, Lease};
-use crate::cache::{NotStored, ResponseDirectives};
+use crate::cache::{NotStored, ResponseDirectives, lasting};
 use crate::provider::{Failure, Opened, Provider, Request};
 use crate::sharing::{Head, Publisher, Storable, Work};
-
-/// Parts of names of headers that are about one answer on one connection to one account, and mean nothing later.
-const OF_THE_MOMENT: [&str; 9] =
-    ["ratelimit", "request-id", "processing-ms", "cf-", "set-cookie", "server-timing", "alt-svc", "retry", "envoy"];
 
 /// One call to a provider.
 pub(super) struct Fetch {
@@ -90,10 +86,4 @@ fn verdict(asked: Option<(Api, Asked)>, status: StatusCode, is_stream: bool, who
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
-}
-
-/// The headers that say something about an answer whenever it is read.
-fn lasting(headers: &HeaderMap) -> HeaderMap {
-    let lasts = |name: &HeaderName| !OF_THE_MOMENT.iter().any(|part| name.as_str().contains(part)) && name != "date";
-    headers.iter().filter(|(name, _)| lasts(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }

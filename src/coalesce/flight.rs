@@ -127,6 +127,13 @@ impl<H, E> State<H, E> {
         self.leader = Some(waker.clone());
     }
 
+    /// Closes the flight, and lets go of whatever everybody has read.
+    pub(super) fn narrow(&mut self) {
+        self.is_open = false;
+        self.bound = 0;
+        self.let_go();
+    }
+
     /// Publishes the head.
     pub(super) fn begin(&mut self, head: H) -> Vec<Waker> {
         self.head = Some(head);

@@ -9,20 +9,21 @@ use bytes::Bytes;
 
 use super::End;
 use super::flight::Flight;
+use super::primitives::{Mutex, lock};
 use super::registry::Registry;
 
 /// Publishes a flight's head, bytes and end. It belongs into a task of its own: what happens to the request that
 /// started the work must not matter to the others.
 #[derive(Debug)]
-pub struct Leader<K: Eq + Hash, H, E> {
+pub struct Leader<K: Eq + Hash + Clone, H, E> {
     registry: Arc<Registry<K, H, E>>,
-    key: K,
+    key: Mutex<K>,
     flight: Arc<Flight<H, E>>,
 }
 
-impl<K: Eq + Hash, H, E> Leader<K, H, E> {
+impl<K: Eq + Hash + Clone, H, E> Leader<K, H, E> {
     pub(super) fn new(registry: Arc<Registry<K, H, E>>, key: K, flight: Arc<Flight<H, E>>) -> Self {
-        Self { registry, key, flight }
+        Self { registry, key: Mutex::new(key), flight }
     }
 
     /// Publishes what comes before the bytes.
@@ -40,6 +41,31 @@ impl<K: Eq + Hash, H, E> Leader<K, H, E> {
             return;
         }
         self.flight.change(|state| state.push(bytes));
+        self.room().await;
+    }
+
+    /// Closes the flight and waits until every reader has read everything that was published.
+    ///
+    /// # Cancel safety
+    /// The flight stays closed.
+    pub async fn drain(&self) {
+        self.flight.state().narrow();
+        self.room().await;
+    }
+
+    /// Bytes that are held for readers.
+    pub fn buffered(&self) -> usize {
+        self.flight.state().buffered
+    }
+
+    /// Takes the flight to another key: newcomers find it there, and no more under its old one.
+    pub fn move_to(&self, key: K) {
+        let mut own = lock(&self.key);
+        self.registry.rename(&own, key.clone(), &self.flight);
+        *own = key;
+    }
+
+    async fn room(&self) {
         poll_fn(|context| {
             let mut state = self.flight.state();
             if !state.is_full() || state.readers() == 0 {
@@ -68,7 +94,7 @@ impl<K: Eq + Hash, H, E> Leader<K, H, E> {
 
     /// Keeps newcomers away: they start anew.
     pub fn close(&self) {
-        self.registry.forget(&self.key, &self.flight);
+        self.forget();
         self.flight.state().close();
     }
 
@@ -91,13 +117,17 @@ impl<K: Eq + Hash, H, E> Leader<K, H, E> {
         .await;
     }
 
+    fn forget(&self) {
+        self.registry.forget(&lock(&self.key), &self.flight);
+    }
+
     fn end(&self, end: End<E>) {
-        self.registry.forget(&self.key, &self.flight);
+        self.forget();
         self.flight.change(|state| state.finish(end));
     }
 }
 
-impl<K: Eq + Hash, H, E> Drop for Leader<K, H, E> {
+impl<K: Eq + Hash + Clone, H, E> Drop for Leader<K, H, E> {
     fn drop(&mut self) {
         if !self.flight.state().has_ended() {
             self.end(End::Abandoned);

@@ -12,14 +12,14 @@ use super::reader::Reader;
 
 /// All open flights. Cloning gives another handle.
 #[derive(Clone, Debug)]
-pub struct Flights<K: Eq + Hash, H, E> {
+pub struct Flights<K: Eq + Hash + Clone, H, E> {
     registry: Arc<Registry<K, H, E>>,
     max_readers: usize,
 }
 
 /// How a newcomer takes part.
 #[derive(Debug)]
-pub enum Joined<K: Eq + Hash, H, E> {
+pub enum Joined<K: Eq + Hash + Clone, H, E> {
     /// It does the work, and reads like the others.
     Leads(Leader<K, H, E>, Reader<H, E>),
     /// Others work for it already.
@@ -72,6 +72,15 @@ impl<K: Eq + Hash + Clone, H, E> Flights<K, H, E> {
 }
 
 impl<K: Eq + Hash, H, E> Registry<K, H, E> {
+    /// Moves a flight to another key, unless there is one already.
+    pub(super) fn rename(&self, from: &K, to: K, flight: &Arc<Flight<H, E>>) {
+        let mut flights = lock(&self.0);
+        if flights.get(from).is_some_and(|found| Arc::ptr_eq(found, flight)) {
+            flights.remove(from);
+            flights.entry(to).or_insert_with(|| Arc::clone(flight));
+        }
+    }
+
     /// Takes a flight out, unless another has its place already.
     pub(super) fn forget(&self, key: &K, flight: &Arc<Flight<H, E>>) {
         let mut flights = lock(&self.0);

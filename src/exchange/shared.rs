@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::header::{self, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, RANGE, SET_COOKIE, VARY};
-use http::{HeaderMap, Method};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HOST, HeaderName, RANGE, SET_COOKIE, VARY};
 
 use super::run::remove_conditions;
 use super::{Account, Exchanges, Refused, Request};
 use crate::cache::{
-    Document, Key, KeyBuilder, NotStored, Place, Policy, RequestDirectives, ResponseDirectives, Rule, Scope,
+    CREDENTIALS, Document, Key, KeyBuilder, NotStored, Place, Policy, RequestDirectives, ResponseDirectives, Rule,
+    Scope, lasting,
 };
 use crate::handoff;
 use crate::hop_by_hop;
@@ -42,13 +42,9 @@ pub struct Shared<'a> {
 }
 
 impl Meaning {
-    /// Of a request, as its client sent it.
-    pub fn of(
-        rule: &Rule,
-        (method, target, headers): (&Method, &str, &HeaderMap),
-        body: &Bytes,
-        exchanges: &Exchanges,
-    ) -> Self {
+    /// Of a request as the app will see it: what it does not see must not tell requests apart, nor join them.
+    pub fn of(rule: &Rule, request: &Request, exchanges: &Exchanges) -> Self {
+        let Request { method, target, headers, body, .. } = request;
         let mut policy = Policy::new(rule.scope.clone(), rule.lifetimes);
         policy.tags.clone_from(&rule.tags);
         if rule.client_directives {
@@ -59,37 +55,32 @@ impl Meaning {
         }
         let mut key = KeyBuilder::default();
         key.add(b"route").add(rule.origin.as_bytes()).add(method.as_str().as_bytes()).add(target.as_bytes());
-        add_values(&mut key, headers, HOST);
+        key.add_values(headers, &HOST);
         if rule.scope == Scope::Credentials {
-            add_values(&mut key, headers, AUTHORIZATION);
-            add_values(&mut key, headers, COOKIE);
+            for name in &CREDENTIALS {
+                key.add_values(headers, name);
+            }
         }
-        if !body.is_empty() {
-            add_values(&mut key, headers, CONTENT_TYPE);
+        if body.is_empty() {
+            return Self { key: key.finish(), policy };
         }
+        key.add_values(headers, &CONTENT_TYPE).add_values(headers, &CONTENT_ENCODING);
+        key.add_values(headers, &CONTENT_LANGUAGE);
         let raw = key.clone().add(b"raw").add(body).finish();
         let canonical = || {
             let document = is_json(headers).then(|| Document::read(body)).flatten()?;
             document.add_to(key.add(b"json"));
             Some(key.finish())
         };
-        let key = if body.is_empty() { raw } else { exchanges.sharing.meaning_of(raw, canonical) };
-        Self { key, policy }
-    }
-}
-
-fn add_values(key: &mut KeyBuilder, headers: &HeaderMap, name: HeaderName) {
-    let values = headers.get_all(&name);
-    key.add(name.as_str().as_bytes()).add(&(values.iter().count() as u64).to_le_bytes());
-    for value in values {
-        key.add(value.as_bytes());
+        Self { key: exchanges.sharing.meaning_of(raw, canonical), policy }
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json")
+    let is_json = media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json");
+    is_json && !headers.contains_key(CONTENT_ENCODING)
 }
 
 impl Exchanges {
@@ -114,7 +105,9 @@ impl Exchanges {
         if wanted.policy.scope != Scope::Nobody {
             remove_conditions(&mut request.headers); // the answer is for others too
         }
-        let is_public = rule.scope == Scope::All;
+        // Those who send no credentials are everybody.
+        let has_credentials = CREDENTIALS.iter().any(|name| request.headers.contains_key(name));
+        let is_public = rule.scope == Scope::All || !has_credentials;
         let work = Run { exchanges: Arc::clone(self), exchange, request, is_offered, is_public };
         self.sharing.answer(wanted, work).await.map_err(|unanswered| match unanswered {
             Unanswered::NotCached => Reason::NotCached.into(),
@@ -197,15 +190,6 @@ fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     names.dedup();
     Some(names)
-}
-
-/// The headers that say something about an answer whenever it is read.
-fn lasting(headers: &HeaderMap) -> HeaderMap {
-    const OF_THE_MOMENT: [HeaderName; 3] = [header::DATE, header::AGE, SET_COOKIE];
-    let lasts = |name: &HeaderName| {
-        !OF_THE_MOMENT.contains(name) && !name.as_str().contains("request-id") && !name.as_str().starts_with("siding-")
-    };
-    headers.iter().filter(|(name, _)| lasts(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]

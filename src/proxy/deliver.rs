@@ -60,6 +60,7 @@ pub(super) async fn run(session: &mut ServerSession, answer: Answer) -> Outcome 
 /// last chunk. A client that leaves while there is nothing to write is noticed.
 pub(super) async fn streamed(session: &mut ServerSession, head: ResponseHeader, body: &mut impl Pieces) -> Outcome {
     let has_body = has_body(&session.req_header().method, head.status);
+    let mut missing = length(&head).filter(|_| has_body);
     if session.write_response_header(Box::new(head)).await.is_err() {
         return Outcome::ClientGone;
     }
@@ -72,8 +73,12 @@ pub(super) async fn streamed(session: &mut ServerSession, head: ResponseHeader, 
         match piece {
             None => break,
             Some(Ok(bytes)) if has_body => {
+                missing = missing.map(|missing| missing.saturating_sub(bytes.len()));
                 if session.write_response_body(bytes, false).await.is_err() {
                     return Outcome::ClientGone;
+                }
+                if missing == Some(0) {
+                    break; // a client that has everything may leave
                 }
             }
             Some(Ok(_)) => {}
@@ -92,6 +97,10 @@ pub(super) async fn whole(session: &mut ServerSession, head: ResponseHeader, bod
         return Outcome::ClientGone;
     }
     ended(session.write_response_body(body, true).await)
+}
+
+fn length(head: &ResponseHeader) -> Option<usize> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn ended(written: Result<()>) -> Outcome {
@@ -124,5 +133,10 @@ fn needs_chunks(session: &ServerSession, status: StatusCode, headers: &HeaderMap
 
 /// RFC 9112, section 6.3.
 fn has_body(method: &Method, status: StatusCode) -> bool {
-    method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+    method != Method::HEAD && may_have_content(status)
+}
+
+/// Whether an answer with this status can have a body, and a length of it.
+pub(super) fn may_have_content(status: StatusCode) -> bool {
+    status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }

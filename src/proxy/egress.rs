@@ -21,6 +21,7 @@ use crate::calls::{Directives, NoReply, Reply};
 use crate::provider::{Failure, Provider, Request};
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
+use crate::time::Instant;
 
 /// The application of the egress listener.
 pub struct Egress(Gateway);
@@ -82,6 +83,7 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
         return respond::refuse(gateway, session, context, Reason::ProviderUnknown.into()).await;
     };
     context.account.calls += 1;
+    let began = Instant::now();
     let client = request.headers.clone();
     let said = Directives::default();
     let calling = async {
@@ -94,6 +96,7 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
         ended = Box::pin(buffered::contained(calling)) => ended,
         _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
+    context.account.calling += began.elapsed();
     match ended {
         Ok(reply) => answered(gateway, session, context, reply).await,
         Err(refused) => respond::refuse(gateway, session, context, refused).await,

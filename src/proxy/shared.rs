@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, HeaderName};
+use http::header::{AGE, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
@@ -40,15 +40,14 @@ pub(super) async fn run(
 ) -> Result<bool> {
     context.account.mode = Mode::Shared;
     let Asked { exchange, body, lease, plan, rule } = asked;
-    let meaning = meaning(gateway, session, &body, rule);
-    let headers = &session.req_header().headers;
-    if let Some(stored) = gateway.exchanges.sharing.fresh(&meaning.key, &meaning.policy, headers) {
-        return answered(gateway, session, context, (stored, None)).await;
-    }
-    let conditions = session.req_header().headers.clone();
     let Ok(request) = buffered::take_request(session, body, lease, plan.policy) else {
         return Ok(respond::gone(session, context));
     };
+    let meaning = Meaning::of(rule, &request, &gateway.exchanges);
+    if let Some(stored) = gateway.exchanges.sharing.fresh(&meaning.key, &meaning.policy, &request.headers) {
+        return answered(gateway, session, context, stored, &request.headers).await;
+    }
+    let conditions = conditions(&request.headers);
     let shared = Shared { meaning, rule, exchange, is_offered: plan.offer.is_some(), request };
     let running = Box::pin(buffered::contained(gateway.exchanges.run_shared(shared)));
     let ended = tokio::select! {
@@ -57,29 +56,27 @@ pub(super) async fn run(
         _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
     match ended {
-        Ok(answer) => answered(gateway, session, context, (answer, Some(conditions))).await,
+        Ok(answer) => answered(gateway, session, context, answer, &conditions).await,
         Err(refused) => respond::refuse(gateway, session, context, refused).await,
     }
 }
 
-fn meaning(gateway: &Gateway, session: &ServerSession, body: &Bytes, rule: &Rule) -> Meaning {
-    let head = session.req_header();
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    Meaning::of(rule, (&head.method, target, &head.headers), body, &gateway.exchanges)
+fn conditions(headers: &HeaderMap) -> HeaderMap {
+    let names = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
+    names.iter().flat_map(|name| headers.get_all(name).iter().map(|value| (name.clone(), value.clone()))).collect()
 }
 
-/// `headers` are the request's where the session has them no more.
 async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
-    (answer, headers): (Answer<Refused>, Option<HeaderMap>),
+    answer: Answer<Refused>,
+    conditions: &HeaderMap,
 ) -> Result<bool> {
     connection::close_if_draining(gateway, session);
     let outcome = match answer {
         Answer::Stored { entry, status } => {
-            let is_unchanged = is_unchanged(headers.as_ref().unwrap_or(&session.req_header().headers), &entry.headers);
-            stored(session, &entry, status, is_unchanged).await
+            stored(session, &entry, status, is_unchanged(conditions, &entry.headers)).await
         }
         Answer::Live { head, mut reader, status } => {
             let mut delivered = head.headers;
@@ -109,7 +106,7 @@ fn stored_head(entry: &Entry, found: CacheStatus, status: StatusCode, length: us
     }
     head.insert_header(AGE, HeaderValue::from(entry.age(Instant::now()).as_secs()))?;
     head.insert_header(CACHE_STATUS, found.value(None))?;
-    if status != StatusCode::NOT_MODIFIED {
+    if deliver::may_have_content(status) {
         head.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
     }
     Ok(head)

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header;
 
-use super::{Common, Head, NotShared, Sharing, Storable, Wanted, Work, apart, variant};
+use super::{Common, Head, NotShared, Sharing, Storable, Wanted, Work, flight, variant};
 use crate::buffers::Full;
-use crate::cache::{Entry, Freshness, Key, NotStored, Store, Stored};
+use crate::cache::{Entry, Freshness, Key, NotStored, Scope, Store, Stored};
 use crate::coalesce::{End, Joined, Leader};
 use crate::time::Instant;
 
@@ -20,19 +20,26 @@ pub struct Publisher<'a, E> {
     key: Key,
     wanted: &'a Wanted,
     head: std::sync::OnceLock<Head>,
+    /// The store's generation when the work began.
+    since: u64,
 }
 
 impl<E: Clone> Publisher<'_, E> {
     /// Publishes the head. What it says of who may share the answer is remembered first, so that nobody joins in vain.
     pub async fn begin(&self, mut head: Head) {
-        if head.is_private {
+        let is_alone = self.wanted.policy.scope == Scope::Nobody;
+        if is_alone {
+            // There is nobody to keep away.
+        } else if head.is_private {
             self.common.exceptions.put(self.key, NotShared);
             self.leader.close();
         } else if !head.varies.is_empty() {
             let variant = variant(&self.wanted.key, &head.varies, &self.wanted.headers);
             head.variant = Some(variant);
             let varies = Stored::Varies(Arc::clone(&head.varies));
-            self.common.store.put(self.wanted.key, varies, self.common.store.generation()).await;
+            self.common.store.put(self.wanted.key, varies, self.since).await;
+            // Newcomers look there from now on.
+            self.leader.move_to(flight(&variant, &self.wanted.apart, self.since));
         }
         self.head.get_or_init(|| head.clone());
         self.leader.begin(head);
@@ -46,10 +53,15 @@ impl<E: Clone> Publisher<'_, E> {
     /// # Cancel safety
     /// The bytes were published.
     pub async fn push(&self, bytes: Bytes) -> Result<(), Full> {
-        if let Some(head) = self.head.get() {
+        let Some(head) = self.head.get() else { return Err(Full) };
+        if head.hold(bytes.len()).is_err() {
+            // What everybody has read can go, and then whoever is slow is waited for.
+            self.leader.drain().await;
+            head.hold_only(self.leader.buffered());
             head.hold(bytes.len())?;
         }
         self.leader.push(bytes).await;
+        head.hold_only(self.leader.buffered());
         Ok(())
     }
 
@@ -75,7 +87,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
 
     /// Fetches anew what was served stale, unless somebody does already. Nobody reads it, but it is wanted.
     pub(super) fn refresh(&self, key: Key, wanted: Wanted, work: Box<dyn Work<E>>) {
-        let Joined::Leads(leader, reader) = self.flights.join(&apart(&key, &wanted.apart), wanted.bound) else {
+        let Joined::Leads(leader, reader) = self.flights.join(&self.flight(&key, &wanted), wanted.bound) else {
             return;
         };
         let common = Arc::clone(&self.common);
@@ -96,7 +108,7 @@ async fn lead<E: Clone + Send + Sync + 'static>(
 ) {
     let _in_flight = (common.drain.enter(), common.metrics.begin());
     let since = common.store.generation();
-    let publisher = Publisher { common, leader: &leader, key, wanted, head: std::sync::OnceLock::new() };
+    let publisher = Publisher { common, leader: &leader, key, wanted, head: std::sync::OnceLock::new(), since };
     if let Some(entry) = look_again(common, &key, wanted) {
         publish(&publisher, &entry).await;
         return leader.finish(End::Complete);
@@ -170,7 +182,10 @@ async fn keep(
         tags: wanted.policy.tags.clone(),
         origin: wanted.origin.clone(),
     };
-    common.store.put(head.variant.unwrap_or(key), Stored::Entry(Arc::new(entry)), since).await;
+    let stored = common.store.put(head.variant.unwrap_or(key), Stored::Entry(Arc::new(entry)), since).await;
+    if !stored {
+        return Err(NotStored::Purged);
+    }
     common.cache_metrics.stored(wanted.place);
     Ok(())
 }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use crate::buffers::{Full, Lease};
 use crate::cache::{
     self, CacheStatus, Entry, Freshness, Key, KeyBuilder, LocalStore, Memory, NotStored, Place, Policy,
-    ResponseDirectives, Scope, Selector, Served, Store, Stored, Weigh,
+    ResponseDirectives, Scope, Selector, Served, Serving, Store, Stored, Weigh,
 };
 use crate::coalesce::{End, Flights, Joined, Reader};
 use crate::drain::Drain;
@@ -247,7 +247,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
     /// Dropping the future is leaving; the work goes on while others want it.
     pub async fn answer(&self, wanted: Wanted, work: impl Work<E>) -> Result<Answer<E>, Unanswered<E>> {
         let (work, place): (Box<dyn Work<E>>, Place) = (Box::new(work), wanted.place);
-        if wanted.policy.scope == Scope::Nobody {
+        if wanted.policy.scope == Scope::Nobody && !wanted.policy.asked.only_if_cached {
             return self.alone(&wanted, work).await;
         }
         for _ in 0..MOST_WAYS {
@@ -266,21 +266,27 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
             if self.common.exceptions.get(&key).is_some() {
                 break;
             }
-            let reader = match self.flights.join(&apart(&key, &wanted.apart), wanted.bound) {
+            let reader = match self.flights.join(&self.flight(&key, &wanted), wanted.bound) {
                 Joined::Leads(leader, reader) => {
-                    self.common.cache_metrics.served(place, Served::Miss);
+                    tracing::debug!(%key, origin = wanted.origin, "nothing stored");
+                    let serving = self.common.cache_metrics.serving(place, Served::Miss);
                     self.lead(leader, key, wanted.clone(), work);
                     let led = live(reader, CacheStatus::Miss { collapsed: false }).await;
-                    return self.or_stale(led, found, &wanted);
+                    return or_stale(led, found, &wanted, serving);
                 }
                 Joined::Follows(reader) => reader,
                 Joined::Full => break,
             };
             if let Some(followed) = self.follow(reader, &wanted).await {
-                return self.or_stale(followed, found, &wanted);
+                let serving = self.common.cache_metrics.serving(place, Served::Collapsed);
+                return or_stale(followed, found, &wanted, serving);
             }
         }
         self.alone(&wanted, work).await
+    }
+
+    fn flight(&self, key: &Key, wanted: &Wanted) -> Key {
+        flight(key, &wanted.apart, self.common.store.generation())
     }
 
     /// What others fetch. `None` when it is not for this request.
@@ -290,11 +296,20 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
         if matches!(&followed, Ok(Answer::Live { head, .. }) if !head.is_for(wanted)) {
             return None;
         }
-        self.common.cache_metrics.served(wanted.place, Served::Collapsed);
         Some(followed)
     }
 
-    /// Does the work for this request only.
+    /// Does the work for this request only, because no answer that others have will do.
+    ///
+    /// # Errors
+    /// See [`Unanswered`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the work up.
+    pub async fn answer_alone(&self, wanted: &Wanted, work: impl Work<E>) -> Result<Answer<E>, Unanswered<E>> {
+        self.alone(wanted, Box::new(work)).await
+    }
+
     async fn alone(&self, wanted: &Wanted, work: Box<dyn Work<E>>) -> Result<Answer<E>, Unanswered<E>> {
         self.bypassed(wanted.place);
         let number = self.common.alone.fetch_add(1, Ordering::Relaxed);
@@ -303,6 +318,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
             return Err(Unanswered::Abandoned); // numbers are used once
         };
         let mut wanted = wanted.clone();
+        wanted.policy.scope = Scope::Nobody;
         wanted.policy.store = false;
         wanted.policy.lookup = false;
         self.lead(leader, key, wanted, work);
@@ -322,33 +338,41 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
     }
 
     fn hit(&self, entry: Arc<Entry>, policy: &Policy, wanted: Freshness, place: Place) -> Option<Answer<E>> {
-        let now = Instant::now();
-        if entry.freshness(now, &policy.asked) != wanted {
-            return None;
-        }
-        let ttl = entry.fresh_for(now);
-        let stale = entry.age(now).saturating_sub(entry.lifetimes.ttl);
+        let answer = stored(entry, policy, wanted)?;
         let served = if wanted == Freshness::Fresh { Served::Hit } else { Served::Stale };
         self.common.cache_metrics.served(place, served);
-        Some(Answer::Stored { entry, status: CacheStatus::Hit { ttl, stale } })
+        Some(answer)
     }
+}
 
-    /// A stale answer in place of an error, where that is allowed.
-    fn or_stale(
-        &self,
-        answer: Result<Answer<E>, Unanswered<E>>,
-        found: Option<Arc<Entry>>,
-        wanted: &Wanted,
-    ) -> Result<Answer<E>, Unanswered<E>> {
-        let failed = match &answer {
-            Ok(Answer::Live { head, .. }) => head.status.is_server_error(),
-            Ok(Answer::Stored { .. }) => false,
-            Err(_) => true,
-        };
-        let stale = found.filter(|_| failed);
-        let stale = stale.and_then(|entry| self.hit(entry, &wanted.policy, Freshness::StaleIfError, wanted.place));
-        stale.map_or(answer, Ok)
+/// What is stored as an answer, if it is good for this.
+fn stored<E>(entry: Arc<Entry>, policy: &Policy, wanted: Freshness) -> Option<Answer<E>> {
+    let now = Instant::now();
+    if entry.freshness(now, &policy.asked) != wanted {
+        return None;
     }
+    let ttl = entry.fresh_for(now);
+    let stale = entry.age(now).saturating_sub(entry.lifetimes.ttl);
+    Some(Answer::Stored { entry, status: CacheStatus::Hit { ttl, stale } })
+}
+
+/// A stale answer in place of an error, where that is allowed.
+fn or_stale<E>(
+    answer: Result<Answer<E>, Unanswered<E>>,
+    found: Option<Arc<Entry>>,
+    wanted: &Wanted,
+    mut serving: Serving<'_>,
+) -> Result<Answer<E>, Unanswered<E>> {
+    let failed = match &answer {
+        Ok(Answer::Live { head, .. }) => head.status.is_server_error(),
+        Ok(Answer::Stored { .. }) => false,
+        Err(_) => true,
+    };
+    let stale = found.filter(|_| failed).and_then(|entry| stored(entry, &wanted.policy, Freshness::StaleIfError));
+    if stale.is_some() {
+        serving.served = Served::Stale;
+    }
+    stale.map_or(answer, Ok)
 }
 
 impl Head {
@@ -359,8 +383,15 @@ impl Head {
     }
 
     /// Takes memory for more bytes, which the last reader of the answer gives back.
-    fn hold(&self, bytes: usize) -> Result<(), Full> {
-        self.held.as_ref().map_or(Ok(()), |held| held.lock().grow(bytes))
+    fn hold(&self, more: usize) -> Result<(), Full> {
+        self.held.as_ref().map_or(Ok(()), |held| held.lock().grow(more))
+    }
+
+    /// Gives back what more than `bytes` was taken.
+    fn hold_only(&self, bytes: usize) {
+        if let Some(held) = &self.held {
+            held.lock().shrink_to(bytes);
+        }
     }
 
     /// Whether somebody who follows may have this answer.
@@ -383,18 +414,15 @@ fn variant(key: &Key, names: &[HeaderName], headers: &HeaderMap) -> Key {
     let mut variant = KeyBuilder::default();
     variant.add(key.as_bytes());
     for name in names {
-        variant.add(name.as_str().as_bytes());
-        for value in headers.get_all(name) {
-            variant.add(value.as_bytes());
-        }
-        variant.add(b"");
+        variant.add_values(headers, name);
     }
     variant.finish()
 }
 
-/// The key of a flight, which is shared by fewer than what is stored.
-fn apart(key: &Key, apart: &[u8]) -> Key {
-    if apart.is_empty() { *key } else { Key::of([key.as_bytes(), apart]) }
+/// The key of a flight, which is shared by fewer than what is stored: by those who say the same of `apart`, and who
+/// came between the same purges.
+fn flight(key: &Key, apart: &[u8], generation: u64) -> Key {
+    Key::of([key.as_bytes(), apart, &generation.to_le_bytes()])
 }
 
 #[cfg(test)]

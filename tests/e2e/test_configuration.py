@@ -85,6 +85,48 @@ def test_every_fault_is_named_with_its_line_and_nothing_is_bound(command, file):
     assert not listens(address)
 
 
+UNSHAREABLE = """\
+[cache]
+capacity = "1MiB"
+max_entry = "2MiB"
+max_followers = 0
+scope = "everybody"
+key_headers = ["no name"]
+stale_if_error = "1h"
+
+[[routes]]
+path = "/a"
+methods = ["PUT"]
+cache = { ttl = "1h" }
+
+[[routes]]
+path = "/b"
+cache = { ttl = "1h", scope = "app" }
+
+[[routes]]
+path = "/c"
+cache = { ttl = "0s", stale_while_revalidate = "1h" }
+"""
+
+
+def test_every_fault_of_what_is_shared_is_named_with_its_line(file):
+    path = file(UNSHAREABLE)
+    ended = siding("check", "--config", path, environment=GOOD)
+    assert ended.returncode == 64
+    lines = ended.stderr.splitlines()
+    for line, key in [
+        (3, "cache.max_entry"),
+        (4, "cache.max_followers"),
+        (5, "cache.scope"),
+        (6, "cache.key_headers"),
+        (11, "routes[0].methods"),
+        (16, "routes[1].cache.scope"),
+        (20, "routes[2].cache.ttl"),
+    ]:
+        assert any(said.startswith(f"{path}:{line}: {key}: ") for said in lines), (line, key, lines)
+    assert any(": cache.ttl: " in said for said in lines), lines
+
+
 def test_a_file_that_is_no_toml_is_named_with_its_line(file):
     path = file("[server]\nlisten = [\n")
     ended = siding("check", "--config", path, environment=GOOD)

@@ -36,10 +36,10 @@ class Streams:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def start(self, method: str, path: str, body: bytes = b"") -> int:
+    def start(self, method: str, path: str, body: bytes = b"", authority: str = "app.example") -> int:
         """Sends a request; the body must fit into the flow control window."""
         stream = self.h2.get_next_available_stream_id()
-        pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "app.example")]
+        pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", authority)]
         self.streams[stream] = Stream()
         self.h2.send_headers(stream, pseudo, end_stream=not body)
         if body:

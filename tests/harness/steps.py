@@ -182,6 +182,23 @@ class Drip(Step):
 
 
 @dataclass
+class Pieces(Step):
+    """Sends the head of a chunked answer at once, each piece when its event is set, and the end after the last."""
+
+    pieces: Sequence[tuple[threading.Event, bytes]]
+    headers: Pairs = ()
+
+    def play(self, received: Received, link: Link) -> bool:
+        link.send(head(200, [*self.headers, ("Transfer-Encoding", "chunked"), ("Connection", "close")]))
+        for release, piece in self.pieces:
+            link.hold(release)
+            link.send(b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b"")
+        link.finishing()
+        link.send(b"0\r\n\r\n")
+        return False
+
+
+@dataclass
 class EarlyHints(Step):
     """103 before the answer."""
 

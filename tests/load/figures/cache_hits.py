@@ -56,6 +56,7 @@ SCRIPT = """
 local requests, last = {}, 0
 function init(arguments)
     wrk.headers["Content-Type"] = "application/json"
+    wrk.headers["Host"] = "app.example"
     for body in io.lines(arguments[1]) do
         requests[#requests + 1] = wrk.format("POST", nil, nil, body)
     end
