@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use crate::admission::Permit;
+use crate::cache::Key;
 use crate::drain::InFlight;
 use crate::exchange::Account;
 use crate::telemetry::Outcome;
@@ -15,6 +16,8 @@ pub struct Context {
     pub(super) id: String,
     pub(super) account: Account,
     pub(super) stage: Stage,
+    /// The key of the request's bytes, where they say all there is to know about it.
+    pub(super) bytes: Option<Key>,
     /// Keeps a shutdown waiting; `None` between connections.
     pub(super) in_flight: Option<(InFlight, crate::exchange::Counted)>,
 }
@@ -37,6 +40,7 @@ impl Context {
             id: String::new(),
             account: Account::new(Mode::PassThrough),
             stage: Stage::Received,
+            bytes: None,
             in_flight: Some(in_flight),
         }
     }

@@ -17,7 +17,9 @@ use tokio::io::AsyncReadExt;
 
 use super::context::Context;
 use super::preview::{Glimpse, Plan};
+use super::repeated::{self, Repeated};
 use super::{Gateway, buffered, connection, finish};
+use crate::cache::Key;
 use crate::time::{Duration, timeout};
 
 /// How long a new connection may be silent.
@@ -61,27 +63,42 @@ impl Edge {
             if !arrives(&mut stream, &mut head, idle, shutdown).await {
                 return;
             }
-            let plan = match Glimpse::of(&head) {
-                Glimpse::Clear(preview) => preview.plan(&self.gateway),
-                Glimpse::Partial | Glimpse::Unclear => None,
+            let (plan, lengths) = match Glimpse::of(&head) {
+                Glimpse::Clear(preview) => (preview.plan(&self.gateway), preview.lengths()),
+                Glimpse::Partial | Glimpse::Unclear => (None, None),
+            };
+            let lengths = lengths.filter(|_| plan.is_some_and(|plan| plan.rule.is_some()));
+            let repeated = match lengths {
+                Some(lengths) => repeated::run(&self.gateway, &mut stream, &mut head, lengths).await,
+                None => Repeated::New(None),
+            };
+            let bytes = match repeated {
+                Repeated::New(bytes) => bytes,
+                Repeated::Gone => return,
+                Repeated::Answered => {
+                    between = Some((stream, head));
+                    idle = self.gateway.config.keepalive;
+                    continue;
+                }
             };
             let session = session(stream, head);
             let Some(plan) = plan else {
                 return Box::pin(self.proxied(session, shutdown)).await;
             };
-            between = self.exchange(session, plan).await;
+            between = self.exchange(session, plan, bytes).await;
             idle = self.gateway.config.keepalive;
         }
     }
 
     /// Runs one exchange. `None` when the connection is not to be used again.
-    async fn exchange(&self, mut session: Box<ServerSession>, plan: Plan<'_>) -> Option<Between> {
+    async fn exchange(&self, mut session: Box<ServerSession>, plan: Plan<'_>, bytes: Option<Key>) -> Option<Between> {
         if !matches!(session.read_request().await, Ok(true)) {
             // The client need not be there any more.
             let _ = session.respond_error(400).await;
             return None;
         }
         let mut context = Context::new(&self.gateway);
+        context.bytes = bytes;
         connection::settle(&self.gateway, &mut session);
         let served = buffered::run(&self.gateway, &mut session, &mut context, plan).await;
         finish::run(&self.gateway, &session, None, &mut context);

@@ -14,6 +14,7 @@ mod finish;
 mod hygiene;
 mod pass_through;
 mod preview;
+mod repeated;
 mod request;
 mod respond;
 mod shared;

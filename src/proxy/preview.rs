@@ -27,8 +27,12 @@ pub(super) struct Preview<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
     /// The declared length of the body.
-    length: Option<usize>,
+    pub(super) length: Option<usize>,
     is_upgrade: bool,
+    /// Bytes of the head, where they are at hand.
+    pub(super) head_length: usize,
+    /// Whether nothing but its bytes matters: HTTP/1.1, without `Connection` or `Expect`.
+    pub(super) is_self_contained: bool,
 }
 
 /// What bytes from a client may be the beginning of.
@@ -51,6 +55,8 @@ impl<'a> Preview<'a> {
             path: head.uri.path(),
             length: super::body::declared_length(session),
             is_upgrade: session.is_upgrade_req(),
+            head_length: 0,
+            is_self_contained: false,
         }
     }
 
@@ -80,18 +86,18 @@ impl<'a> Glimpse<'a> {
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
             Ok(httparse::Status::Partial) => Self::Partial,
-            Ok(httparse::Status::Complete(_)) => clear(&request).map_or(Self::Unclear, Self::Clear),
+            Ok(httparse::Status::Complete(length)) => clear(&request, length).map_or(Self::Unclear, Self::Clear),
             Err(_) => Self::Unclear,
         }
     }
 }
 
 /// Doubtful is whatever two readers might take for two things.
-fn clear<'a>(request: &httparse::Request<'_, 'a>) -> Option<Preview<'a>> {
+fn clear<'a>(request: &httparse::Request<'_, 'a>, head_length: usize) -> Option<Preview<'a>> {
     let method = Method::from_bytes(request.method?.as_bytes()).ok().filter(|method| method != Method::CONNECT)?;
     let target = request.path.filter(|target| target.starts_with('/') && target.bytes().all(is_plain))?;
     let path = target.split('?').next()?;
-    let (mut length, mut is_upgrade) = (None, false);
+    let (mut length, mut is_upgrade, mut is_self_contained) = (None, false, request.version == Some(1));
     for field in &*request.headers {
         if field.name.eq_ignore_ascii_case(header::TRANSFER_ENCODING.as_str()) {
             return None;
@@ -102,8 +108,10 @@ fn clear<'a>(request: &httparse::Request<'_, 'a>) -> Option<Preview<'a>> {
             length = Some(text.parse().ok().filter(|_| is_number)?);
         }
         is_upgrade |= field.name.eq_ignore_ascii_case(header::UPGRADE.as_str());
+        is_self_contained &=
+            ![header::CONNECTION, header::EXPECT].iter().any(|name| field.name.eq_ignore_ascii_case(name.as_str()));
     }
-    Some(Preview { method, path, length, is_upgrade })
+    Some(Preview { method, path, length, is_upgrade, head_length, is_self_contained })
 }
 
 /// What a URI may hold without being rewritten (RFC 3986, section 2).
@@ -119,7 +127,14 @@ mod tests {
     #[test]
     fn a_plain_request_is_clear_once_its_head_is_complete() {
         let head = b"POST /api/chat/?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
-        let preview = Preview { method: Method::POST, path: "/api/chat/", length: Some(2), is_upgrade: false };
+        let preview = Preview {
+            method: Method::POST,
+            path: "/api/chat/",
+            length: Some(2),
+            is_upgrade: false,
+            head_length: head.len() - 2,
+            is_self_contained: true,
+        };
         assert_eq!(Glimpse::of(head), Glimpse::Clear(preview));
         assert_eq!(Glimpse::of(&head[..40]), Glimpse::Partial);
         assert_eq!(Glimpse::of(b""), Glimpse::Partial);

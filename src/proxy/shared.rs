@@ -45,6 +45,9 @@ pub(super) async fn run(
     };
     let meaning = Meaning::of(rule, &request, &gateway.exchanges);
     if let Some(stored) = gateway.exchanges.sharing.fresh(&meaning.key, &meaning.policy, &request.headers) {
+        if let (Some(bytes), true) = (context.bytes, conditions(&request.headers).is_empty()) {
+            gateway.exchanges.sharing.remember(bytes, &meaning.key, &meaning.policy);
+        }
         return answered(gateway, session, context, stored, &request.headers).await;
     }
     let conditions = conditions(&request.headers);

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use crate::buffers::{Full, Lease};
 use crate::cache::{
     self, CacheStatus, Entry, Freshness, Key, KeyBuilder, LocalStore, Memory, NotStored, Place, Policy,
-    ResponseDirectives, Scope, Selector, Served, Serving, Store, Stored, Weigh,
+    RequestDirectives, ResponseDirectives, Scope, Selector, Served, Serving, Store, Stored, Weigh,
 };
 use crate::coalesce::{End, Flights, Joined, Reader};
 use crate::drain::Drain;
@@ -230,6 +230,26 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
         let key = canonical().unwrap_or(raw);
         self.common.aliases.put(raw, Alias(key));
         key
+    }
+
+    /// Remembers what a request meant whose bytes have this key: nothing else matters to its answer.
+    pub fn remember(&self, bytes: Key, meaning: &Key, policy: &Policy) {
+        if policy.asked == RequestDirectives::default() {
+            self.common.aliases.put(bytes, Alias(*meaning));
+        }
+    }
+
+    /// The stored answer to a request whose bytes came before, if it is fresh and depends on nothing else.
+    pub fn repeated(&self, bytes: &Key) -> Option<(Arc<Entry>, CacheStatus)> {
+        let Alias(meaning) = self.common.aliases.get(bytes)?;
+        let entry = self.common.store.peek(&meaning)?.entry()?;
+        let now = Instant::now();
+        if entry.freshness(now, &RequestDirectives::default()) != Freshness::Fresh {
+            return None;
+        }
+        self.common.cache_metrics.served(Place::Route, Served::Hit);
+        let ttl = entry.fresh_for(now);
+        Some((entry, CacheStatus::Hit { ttl, stale: Duration::ZERO }))
     }
 
     /// A stored answer that is fresh for this request, at once.

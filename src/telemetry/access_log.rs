@@ -33,6 +33,11 @@ pub struct Line<'a> {
     pub calling: Duration,
 }
 
+/// Whether lines go anywhere.
+pub fn is_wanted() -> bool {
+    tracing::enabled!(target: "siding::access", tracing::Level::INFO)
+}
+
 /// Writes the line at level `info`, target `siding::access`.
 pub fn write(line: &Line<'_>) {
     tracing::info!(

@@ -1,0 +1,126 @@
+//! Requests that came before, byte for byte, and were answered from what is stored: answered again without being read a
+//! second time. Whatever else such a request depends on than its bytes (another address, a shutdown, a connection that
+//! is to be closed, an answer that varies) sends it the long way.
+
+use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use http::header::CONTENT_LENGTH;
+use pingora::protocols::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Gateway;
+use super::preview::Preview;
+use crate::cache::{CacheStatus, Entry, Key};
+use crate::exchange::Account;
+use crate::telemetry::Outcome;
+use crate::telemetry::access_log::{self, Line};
+use crate::telemetry::outcome::Mode;
+use crate::time::{Instant, timeout};
+
+/// The longest request, head and body, that is looked at as a whole, in bytes.
+const LONGEST: usize = 64 * 1024;
+/// Room for an answer's head at first, in bytes.
+const HEAD_BUFFER: usize = 512;
+
+/// What became of a request.
+pub(super) enum Repeated {
+    /// It was answered, and taken off the buffer.
+    Answered,
+    /// The client is gone.
+    Gone,
+    /// It goes the long way. Its bytes have this key, if it is to be remembered.
+    New(Option<Key>),
+}
+
+/// Reads the rest of a request and answers it, if it came before.
+pub(super) async fn run(
+    gateway: &Gateway,
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+    (head_length, body_length): (usize, usize),
+) -> Repeated {
+    let length = head_length.saturating_add(body_length);
+    if length > LONGEST || gateway.drain.is_draining() || !arrives(gateway, stream, bytes, length).await {
+        return Repeated::New(None);
+    }
+    let key = Key::of([b"bytes".as_slice(), &bytes[..length]]);
+    let Some((entry, status)) = gateway.exchanges.sharing.repeated(&key) else { return Repeated::New(Some(key)) };
+    let counted = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
+    let began = Instant::now();
+    let answer = answer(&entry, status);
+    let written = timeout(gateway.config.write_timeout, async {
+        stream.write_all(&answer).await?;
+        stream.flush().await
+    });
+    let is_written = matches!(written.await, Ok(Ok(())));
+    note(gateway, &bytes[..head_length], entry.status, began, is_written);
+    drop(counted);
+    bytes.advance(length);
+    if is_written { Repeated::Answered } else { Repeated::Gone }
+}
+
+/// Whether the whole request is here. One that is slow is left to those who have time for it.
+async fn arrives(gateway: &Gateway, stream: &mut Stream, bytes: &mut BytesMut, length: usize) -> bool {
+    bytes.reserve(length.saturating_sub(bytes.len()));
+    let rest = async {
+        while bytes.len() < length {
+            if !matches!(stream.read_buf(bytes).await, Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(gateway.config.body_timeout, rest).await.unwrap_or(false)
+}
+
+fn answer(entry: &Entry, found: CacheStatus) -> BytesMut {
+    let mut answer = BytesMut::with_capacity(HEAD_BUFFER + entry.body.len());
+    let mut add = |parts: &[&[u8]]| parts.iter().for_each(|part| answer.extend_from_slice(part));
+    let reason = entry.status.canonical_reason().unwrap_or_default();
+    add(&[b"HTTP/1.1 ", entry.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
+    for (name, value) in entry.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
+        add(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    let now = Instant::now();
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let age = entry.age(now).as_secs();
+    let length = entry.body.len();
+    add(&[format!("age: {age}\r\ndate: {date}\r\ncontent-length: {length}\r\ncache-status: ").as_bytes()]);
+    add(&[found.value(None).as_bytes(), b"\r\nconnection: keep-alive\r\n\r\n", &entry.body]);
+    answer
+}
+
+/// One outcome per request, here too.
+fn note(gateway: &Gateway, head: &[u8], status: StatusCode, began: Instant, is_written: bool) {
+    let account = Account::new(Mode::Shared);
+    let outcome = if is_written { Outcome::Answered } else { Outcome::ClientGone };
+    let total = began.elapsed();
+    gateway.exchanges.metrics.ended(&account, outcome, total);
+    if !access_log::is_wanted() {
+        return;
+    }
+    let text = String::from_utf8_lossy(head);
+    let mut words = text.split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    access_log::write(&Line {
+        id: &gateway.exchanges.begin().id,
+        method,
+        path: target.split('?').next().unwrap_or_default(),
+        status: status.as_u16(),
+        mode: account.mode,
+        outcome,
+        passes: 0,
+        calls: 0,
+        total,
+        queued: account.queued,
+        working: account.working,
+        calling: account.calling,
+    });
+}
+
+impl Preview<'_> {
+    /// The lengths of a request's head and body, if its bytes say all there is to know about it.
+    pub(super) fn lengths(&self) -> Option<(usize, usize)> {
+        self.is_self_contained.then_some((self.head_length, self.length.unwrap_or_default()))
+    }
+}
