@@ -15,7 +15,7 @@ pub trait Weigh: Send + Sync + 'static {
 }
 
 /// Bytes an entry costs besides its content: key, links, frequency sketch.
-const ENTRY_OVERHEAD: usize = 256;
+pub(super) const ENTRY_OVERHEAD: usize = 256;
 /// Longer than this nothing is kept; the clock's end is far.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 

@@ -11,6 +11,7 @@ mod key;
 mod memory;
 mod metrics;
 mod policy;
+mod repeats;
 mod status;
 mod store;
 
@@ -23,5 +24,6 @@ pub use key::{Key, KeyBuilder};
 pub use memory::{Memory, Weigh};
 pub use metrics::{Metrics, NotStored, Place, Served, Serving};
 pub use policy::{CREDENTIALS, Lifetimes, Policy, Rule, Scope};
+pub use repeats::Repeats;
 pub use status::CacheStatus;
 pub use store::{Config, LocalStore, Selector, Store, Stored};

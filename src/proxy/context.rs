@@ -1,8 +1,9 @@
 //! What is known about one request while Pingora carries it.
 
+use bytes::Bytes;
+
 use super::Gateway;
 use crate::admission::Permit;
-use crate::cache::Key;
 use crate::drain::InFlight;
 use crate::exchange::Account;
 use crate::telemetry::Outcome;
@@ -16,8 +17,8 @@ pub struct Context {
     pub(super) id: String,
     pub(super) account: Account,
     pub(super) stage: Stage,
-    /// The key of the request's bytes, where they say all there is to know about it.
-    pub(super) bytes: Option<Key>,
+    /// The request's bytes, where they say all there is to know about it.
+    pub(super) bytes: Option<Bytes>,
     /// Keeps a shutdown waiting; `None` between connections.
     pub(super) in_flight: Option<(InFlight, crate::exchange::Counted)>,
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
@@ -19,7 +19,6 @@ use super::context::Context;
 use super::preview::{Glimpse, Plan};
 use super::repeated::{self, Repeated};
 use super::{Gateway, buffered, connection, finish};
-use crate::cache::Key;
 use crate::time::{Duration, timeout};
 
 /// How long a new connection may be silent.
@@ -91,7 +90,7 @@ impl Edge {
     }
 
     /// Runs one exchange. `None` when the connection is not to be used again.
-    async fn exchange(&self, mut session: Box<ServerSession>, plan: Plan<'_>, bytes: Option<Key>) -> Option<Between> {
+    async fn exchange(&self, mut session: Box<ServerSession>, plan: Plan<'_>, bytes: Option<Bytes>) -> Option<Between> {
         if !matches!(session.read_request().await, Ok(true)) {
             // The client need not be there any more.
             let _ = session.respond_error(400).await;

@@ -2,7 +2,7 @@
 //! second time. Whatever else such a request depends on than its bytes (another address, a shutdown, a connection that
 //! is to be closed, an answer that varies) sends it the long way.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use pingora::protocols::Stream;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Gateway;
 use super::preview::Preview;
-use crate::cache::{CacheStatus, Entry, Key};
+use crate::cache::{CacheStatus, Entry};
 use crate::exchange::Account;
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::{self, Line};
@@ -28,8 +28,8 @@ pub(super) enum Repeated {
     Answered,
     /// The client is gone.
     Gone,
-    /// It goes the long way. Its bytes have this key, if it is to be remembered.
-    New(Option<Key>),
+    /// It goes the long way. Here are its bytes, if it is to be remembered.
+    New(Option<Bytes>),
 }
 
 /// Reads the rest of a request and answers it, if it came before.
@@ -43,8 +43,10 @@ pub(super) async fn run(
     if length > LONGEST || gateway.drain.is_draining() || !arrives(gateway, stream, bytes, length).await {
         return Repeated::New(None);
     }
-    let key = Key::of([b"bytes".as_slice(), &bytes[..length]]);
-    let Some((entry, status)) = gateway.exchanges.sharing.repeated(&key) else { return Repeated::New(Some(key)) };
+    let request = &bytes[..length];
+    let Some((entry, status)) = gateway.exchanges.sharing.repeated(request) else {
+        return Repeated::New(Some(Bytes::copy_from_slice(request)));
+    };
     let counted = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
     let began = Instant::now();
     let answer = answer(&entry, status);

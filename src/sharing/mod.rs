@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use parking_lot::Mutex;
 
 use crate::buffers::{Full, Lease};
 use crate::cache::{
-    self, CacheStatus, Entry, Freshness, Key, KeyBuilder, LocalStore, Memory, NotStored, Place, Policy,
+    self, CacheStatus, Entry, Freshness, Key, KeyBuilder, LocalStore, Memory, NotStored, Place, Policy, Repeats,
     RequestDirectives, ResponseDirectives, Scope, Selector, Served, Serving, Store, Stored, Weigh,
 };
 use crate::coalesce::{End, Flights, Joined, Reader};
@@ -40,6 +41,8 @@ const EXCEPTIONS: u64 = 4 * 1024 * 1024;
 const ALIAS_FOR: Duration = Duration::from_secs(3600);
 /// Memory for such meanings, in bytes.
 const ALIASES: u64 = 16 * 1024 * 1024;
+/// Memory for requests that may come again, in bytes.
+const REPEATS: u64 = 32 * 1024 * 1024;
 /// How often a request looks for another way to share (its answer varies, or is private) before it goes alone.
 const MOST_WAYS: usize = 3;
 
@@ -142,6 +145,7 @@ pub struct Common {
     store: LocalStore,
     exceptions: Memory<NotShared>,
     aliases: Memory<Alias>,
+    repeats: Repeats,
     cache_metrics: cache::Metrics,
     metrics: Metrics,
     drain: Drain,
@@ -183,6 +187,7 @@ impl Common {
             store: LocalStore::new(&config.store),
             exceptions: Memory::new(EXCEPTIONS),
             aliases: Memory::new(ALIASES),
+            repeats: Repeats::new(REPEATS),
             cache_metrics: cache::Metrics::new(registry, config.store.capacity),
             metrics: Metrics::new(registry),
             config,
@@ -232,16 +237,16 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
         key
     }
 
-    /// Remembers what a request meant whose bytes have this key: nothing else matters to its answer.
-    pub fn remember(&self, bytes: Key, meaning: &Key, policy: &Policy) {
+    /// Remembers what a request meant, of which nothing but its bytes matters to its answer.
+    pub fn remember(&self, bytes: Bytes, meaning: Key, policy: &Policy) {
         if policy.asked == RequestDirectives::default() {
-            self.common.aliases.put(bytes, Alias(*meaning));
+            self.common.repeats.put(bytes, meaning);
         }
     }
 
     /// The stored answer to a request whose bytes came before, if it is fresh and depends on nothing else.
-    pub fn repeated(&self, bytes: &Key) -> Option<(Arc<Entry>, CacheStatus)> {
-        let Alias(meaning) = self.common.aliases.get(bytes)?;
+    pub fn repeated(&self, bytes: &[u8]) -> Option<(Arc<Entry>, CacheStatus)> {
+        let meaning = self.common.repeats.get(bytes)?;
         let entry = self.common.store.peek(&meaning)?.entry()?;
         let now = Instant::now();
         if entry.freshness(now, &RequestDirectives::default()) != Freshness::Fresh {
