@@ -30,7 +30,9 @@ def main() -> int:
     combinations = ", ".join(f"{cell.interpreter.name} with {cell.django}" for cell in chosen)
     say(f"end to end, the chat project on {combinations}")
     told = {"CHAT_PYTHONS": os.pathsep.join(f"{label}={python}" for label, python in apps.items())}
-    command = [str(runner), "-m", "pytest", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=worksteal", *arguments]
+    # Two at once: each test mostly waits for its programs to start. Addresses are claimed by process.
+    options = ["-p", "no:cacheprovider", "--numprocesses=2", "--dist=worksteal"]
+    command = [str(runner), "-m", "pytest", *options, *arguments]
     return subprocess.run(command, cwd=TESTS / "e2e", env={**os.environ, **told}).returncode
 
 

@@ -1,6 +1,5 @@
 //! What must hold in whatever order a flight's parts run.
 
-use std::future::Future;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -68,14 +67,13 @@ fn asking(flights: &All) -> JoinHandle<(Vec<u8>, End<u8>)> {
     spawn(async move { ask(&flights).await })
 }
 
-fn two_readers(flights: &All, bound: usize) -> (Leader<u8, u16, u8>, Reader<u16, u8>, Reader<u16, u8>) {
+/// A flight with its leader and two who read it.
+type Scene = (Leader<u8, u16, u8>, Reader<u16, u8>, Reader<u16, u8>);
+
+fn two_readers(flights: &All, bound: usize) -> Scene {
     let Joined::Leads(leader, first) = flights.join(&1, bound) else { panic!("the first leads") };
     let Joined::Follows(second) = flights.join(&1, bound) else { panic!("the second follows") };
     (leader, first, second)
-}
-
-fn run(test: impl Future<Output = ()>) {
-    block_on(test);
 }
 
 #[test]
@@ -83,7 +81,7 @@ fn whoever_asks_reads_the_whole_result_in_every_order() {
     check(|| {
         let flights = All::new(10);
         let all: Vec<_> = (0..3).map(|_| asking(&flights)).collect();
-        run(async {
+        block_on(async {
             for asked in all {
                 assert_eq!(asked.await.unwrap(), (RESULT.to_vec(), End::Complete));
             }
@@ -99,7 +97,7 @@ fn a_newcomer_never_follows_work_that_was_given_up_for_want_of_readers() {
         let working = spawn(work(leader));
         let leaving = spawn(async move { drop(first) });
         let newcomer = asking(&flights);
-        run(async {
+        block_on(async {
             assert_eq!(newcomer.await.unwrap(), (RESULT.to_vec(), End::Complete));
             leaving.await.unwrap();
             working.await.unwrap();
@@ -117,7 +115,7 @@ fn a_reader_that_leaves_while_it_waits_takes_nobody_elses_wake_with_it() {
         });
         let newcomer = asking(&flights);
         let working = spawn(work(leader));
-        run(async {
+        block_on(async {
             gone.await.unwrap();
             assert_eq!(read(first).await, (RESULT.to_vec(), End::Complete));
             assert_eq!(newcomer.await.unwrap(), (RESULT.to_vec(), End::Complete));
@@ -135,7 +133,7 @@ fn a_leader_that_waits_for_room_goes_on_whoever_reads_or_leaves_last() {
             let _first_bytes = leaving.next().await;
         });
         let working = spawn(work(leader));
-        run(async {
+        block_on(async {
             assert_eq!(read(first).await, (RESULT.to_vec(), End::Complete));
             gone.await.unwrap();
             assert!(working.await.unwrap());

@@ -82,7 +82,9 @@ def failed(llm: SimulatedLLM, egress: str, prompt: str, tries: int) -> Iterator[
     whole = sum(how == "complete" and client.status() == 200 for how, client in ended)
     flights = llm.stats(prompt)["total"]
     yield Figure(f"{prompt}: answers that look whole", whole, "at most", 0, details=f"of {len(ended)}")
-    yield Note(f"{prompt}: {flights} provider calls, at most {tries} a flight; ends {dict(Counter(h for h, _ in ended))}")
+    yield Note(
+        f"{prompt}: {flights} provider calls, at most {tries} a flight; ends {dict(Counter(h for h, _ in ended))}"
+    )
 
 
 def is_stream(client: Client) -> bool:
