@@ -72,7 +72,7 @@ impl Meaning {
             document.add_to(key.add(b"json"));
             Some(key.finish())
         };
-        Self { key: exchanges.sharing.meaning_of(raw, canonical), policy }
+        Self { key: exchanges.sharing.common.meaning_of(raw, canonical), policy }
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn run(
         return Repeated::New(None);
     }
     let request = &bytes[..length];
-    let Some((entry, status)) = gateway.exchanges.sharing.repeated(request) else {
+    let Some((entry, status)) = gateway.exchanges.sharing.common.repeated(request) else {
         return Repeated::New(Some(Bytes::copy_from_slice(request)));
     };
     let counted = (gateway.drain.enter(), gateway.exchanges.metrics.begin());

@@ -46,7 +46,7 @@ pub(super) async fn run(
     let meaning = Meaning::of(rule, &request, &gateway.exchanges);
     if let Some(stored) = gateway.exchanges.sharing.fresh(&meaning.key, &meaning.policy, &request.headers) {
         if let Some(bytes) = context.bytes.take().filter(|_| conditions(&request.headers).is_empty()) {
-            gateway.exchanges.sharing.remember(bytes, meaning.key, &meaning.policy);
+            gateway.exchanges.sharing.common.remember(bytes, meaning.key, &meaning.policy);
         }
         return answered(gateway, session, context, stored, &request.headers).await;
     }

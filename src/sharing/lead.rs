@@ -6,7 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header;
 
-use super::{Common, Head, NotShared, Sharing, Storable, Wanted, Work, flight, variant};
+use super::answer::flight;
+use super::common::NotShared;
+use super::head::variant;
+use super::{Common, Head, Sharing, Storable, Wanted, Work};
 use crate::buffers::Full;
 use crate::cache::{Entry, Freshness, Key, NotStored, Scope, Store, Stored};
 use crate::coalesce::{End, Joined, Leader};

@@ -1,11 +1,14 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::cache::{Lifetimes, RequestDirectives};
+use crate::cache::{Lifetimes, RequestDirectives, Scope};
+use crate::drain::Drain;
+use crate::telemetry::Registry;
+use crate::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
