@@ -57,6 +57,11 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether a member at the top is there and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(found, node)| found == name && *node != Node::Bare("null"))
+    }
+
     /// Adds the document to a key.
     pub fn add_to(&self, key: &mut KeyBuilder) {
         add_map(&self.0, key);

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::directives::RequestDirectives;
+use super::Key;
 use super::memory::Weigh;
-use super::policy::Lifetimes;
+use super::policy::{Lifetimes, Policy};
 use crate::time::{Duration, Instant};
 
 /// A whole response with what it may be used for.
@@ -27,6 +27,8 @@ pub struct Entry {
     pub tags: Vec<String>,
     /// The route or provider it came through.
     pub origin: String,
+    /// What its request meant, whatever it varied on.
+    pub meaning: Key,
 }
 
 /// What an entry is good for now.
@@ -63,10 +65,12 @@ impl Entry {
         self.lifetimes.ttl.saturating_sub(self.age(now))
     }
 
-    /// What it is good for, for a request that asks for this.
-    pub fn freshness(&self, now: Instant, asked: &RequestDirectives) -> Freshness {
+    /// What it is good for, for a request with this policy.
+    pub fn freshness(&self, now: Instant, policy: &Policy) -> Freshness {
+        let asked = &policy.asked;
         let age = self.age(now);
-        let ttl = asked.max_age.map_or(self.lifetimes.ttl, |max_age| max_age.min(self.lifetimes.ttl));
+        let own = if policy.is_own_measure { self.lifetimes.min(policy.lifetimes) } else { self.lifetimes };
+        let ttl = asked.max_age.map_or(own.ttl, |max_age| max_age.min(own.ttl));
         let ttl = ttl.saturating_sub(asked.min_fresh.unwrap_or_default());
         let stale = age.saturating_sub(ttl);
         if age < ttl || asked.max_stale.is_some_and(|most| self.fresh_for(now).is_zero() && stale <= most) {
@@ -74,9 +78,9 @@ impl Entry {
         }
         // A request with demands of its own gets nothing stale unasked.
         let demands = asked.max_age.is_some() || asked.min_fresh.is_some();
-        if !demands && stale < self.lifetimes.stale_while_revalidate {
+        if !demands && stale < own.stale_while_revalidate {
             Freshness::StaleWhileRevalidate
-        } else if !demands && stale < self.lifetimes.stale_if_error {
+        } else if !demands && stale < own.stale_if_error {
             Freshness::StaleIfError
         } else {
             Freshness::Expired
@@ -120,6 +124,7 @@ impl Weigh for Entry {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::{RequestDirectives, Scope};
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -134,13 +139,18 @@ pub(super) mod tests {
             lifetimes: Lifetimes { ttl: SECOND * 10, stale_while_revalidate: SECOND * 5, stale_if_error: SECOND * 20 },
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             origin: "origin".into(),
+            meaning: Key::of([body]),
         }
+    }
+
+    fn policy(asked: RequestDirectives) -> Policy {
+        Policy { asked, ..Policy::new(Scope::All, Lifetimes::default()) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_entry_goes_from_fresh_over_stale_to_expired() {
         let entry = entry(b"", &[]);
-        let at = |seconds| entry.freshness(entry.stored + SECOND * seconds, &RequestDirectives::default());
+        let at = |seconds| entry.freshness(entry.stored + SECOND * seconds, &policy(RequestDirectives::default()));
         assert_eq!(at(9), Freshness::Fresh);
         assert_eq!(at(10), Freshness::StaleWhileRevalidate);
         assert_eq!(at(15), Freshness::StaleIfError);
@@ -150,13 +160,24 @@ pub(super) mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_may_ask_for_more_or_be_content_with_less() {
         let entry = entry(b"", &[]);
-        let at = |seconds, asked: RequestDirectives| entry.freshness(entry.stored + SECOND * seconds, &asked);
+        let at = |seconds, asked| entry.freshness(entry.stored + SECOND * seconds, &policy(asked));
         let asked = RequestDirectives::default();
         assert_eq!(at(4, RequestDirectives { max_age: Some(SECOND * 3), ..asked }), Freshness::Expired);
         assert_eq!(at(8, RequestDirectives { min_fresh: Some(SECOND * 3), ..asked }), Freshness::Expired);
         assert_eq!(at(6, RequestDirectives { min_fresh: Some(SECOND * 3), ..asked }), Freshness::Fresh);
         assert_eq!(at(13, RequestDirectives { max_stale: Some(SECOND * 3), ..asked }), Freshness::Fresh);
         assert_eq!(at(14, RequestDirectives { max_stale: Some(SECOND * 3), ..asked }), Freshness::StaleWhileRevalidate);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_with_a_measure_of_its_own_wants_nothing_older() {
+        let entry = entry(b"", &[]);
+        let mut short = policy(RequestDirectives::default());
+        short.lifetimes.ttl = SECOND * 2;
+        let at = |policy: &Policy| entry.freshness(entry.stored + SECOND * 3, policy);
+        assert_eq!(at(&short), Freshness::Fresh);
+        short.is_own_measure = true;
+        assert_eq!(at(&short), Freshness::Expired);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub struct Policy {
     pub scope: Scope,
     /// How long its result may serve.
     pub lifetimes: Lifetimes,
+    /// Whether it wants nothing that has served longer than its own result might, whoever stored it.
+    pub is_own_measure: bool,
     /// Names by which its result can be purged.
     pub tags: Vec<String>,
     /// Whether a stored result will do.
@@ -75,7 +77,15 @@ pub struct Policy {
 impl Policy {
     /// Results of these lifetimes, shared by `scope`.
     pub fn new(scope: Scope, lifetimes: Lifetimes) -> Self {
-        Self { scope, lifetimes, tags: Vec::new(), lookup: true, store: true, asked: RequestDirectives::default() }
+        Self {
+            scope,
+            lifetimes,
+            is_own_measure: false,
+            tags: Vec::new(),
+            lookup: true,
+            store: true,
+            asked: RequestDirectives::default(),
+        }
     }
 
     /// Whether to look for a stored result. What is shared in flight only has none.
@@ -110,6 +120,15 @@ impl Lifetimes {
             ttl,
             stale_while_revalidate: said.stale_while_revalidate.unwrap_or(self.stale_while_revalidate),
             stale_if_error: said.stale_if_error.unwrap_or(self.stale_if_error),
+        }
+    }
+
+    /// The shorter of each.
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            ttl: self.ttl.min(other.ttl),
+            stale_while_revalidate: self.stale_while_revalidate.min(other.stale_while_revalidate),
+            stale_if_error: self.stale_if_error.min(other.stale_if_error),
         }
     }
 

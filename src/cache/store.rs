@@ -107,7 +107,11 @@ impl Store for LocalStore {
     async fn purge(&self, selector: &Selector) -> u64 {
         *self.generation.write() += 1;
         match selector {
-            Selector::Key(key) => u64::from(self.memory.take(key).is_some()),
+            // Every variant of it.
+            Selector::Key(key) => {
+                let own = self.memory.take(key).is_some_and(|stored| stored.is(|_| true));
+                u64::from(own) + self.memory.remove_if(|stored| stored.is(|entry| entry.meaning == *key))
+            }
             Selector::All => {
                 let count = self.memory.remove_if(|stored| stored.is(|_| true));
                 self.memory.remove_if(|_| true); // on what answers depend is forgotten too, and not counted

@@ -52,6 +52,8 @@ impl Identity {
         let asked = asked(provider, request);
         let document = asked.and_then(|_| Document::read(&request.body));
         let shares = document.as_ref().is_some_and(|document| match config.when {
+            // Each turn changes the conversation that the provider keeps.
+            _ if document.has("conversation") => false,
             When::Always => true,
             When::Deterministic => is_deterministic(asked, document),
             When::Never => false,

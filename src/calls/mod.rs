@@ -119,6 +119,7 @@ impl Calls {
         let fetch =
             || work::Fetch::new(provider, request.clone(), &identity, self.buffers.lease(), self.config.max_result);
         match reply(self.sharing.answer(wanted.clone(), fetch()).await, &identity).await {
+            Err(Unfit::OtherForm) if wanted.policy.asked.only_if_cached => Err(NoReply::NotCached),
             Err(Unfit::OtherForm) => {
                 // What others have cannot be brought into this caller's form.
                 let alone = self.sharing.answer_alone(&wanted, fetch()).await;
@@ -136,6 +137,7 @@ impl Calls {
             stale_if_error: said.stale_if_error.unwrap_or(stale_if_error),
         };
         let mut policy = Policy::new(said.scope.clone().unwrap_or_else(|| self.config.scope.clone()), lifetimes);
+        policy.is_own_measure = true;
         policy.tags.clone_from(&said.tags);
         policy.lookup = said.lookup.unwrap_or(true);
         policy.store = said.store.unwrap_or(true);

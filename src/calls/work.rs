@@ -30,7 +30,9 @@ impl Fetch {
         limit: usize,
     ) -> Self {
         // A stream that others may read is asked for its usage, or those who want it plain would miss it.
-        let with_usage = identity.asked.filter(|(_, asked)| asked.form == Form::Stream && !asked.usage);
+        let with_usage = identity
+            .asked
+            .filter(|(_, asked)| asked.form == Form::Stream && !asked.usage && provider.knows_stream_options());
         if let Some(body) = with_usage.and_then(|(api, _)| api.with_usage(&request.body)) {
             request.body = body;
         }
@@ -58,6 +60,9 @@ impl Work<Failure> for Fetch {
                 refused => refused,
             };
             pushed.inspect_err(|failure| body.failed(failure))?;
+        }
+        if !to.stores() {
+            return Ok(Err(NotStored::Forbidden));
         }
         Ok(to.whole().ok_or(NotStored::TooLarge).and_then(|whole| {
             verdict(asked, status, is_stream, &whole)?;

@@ -92,13 +92,14 @@ pub(super) struct Handoff {
 }
 
 /// `dialect` and `base_url` are required; that is checked with the values, so that all faults show at once.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Provider {
     pub(super) dialect: Option<Dialect>,
     pub(super) base_url: Option<Parsed<BaseUrl>>,
     pub(super) api_key_env: Option<String>,
     pub(super) ca_file: Option<String>,
+    pub(super) stream_options: bool,
     pub(super) timeout: Timeouts,
     pub(super) retry: Retry,
 }
@@ -249,6 +250,20 @@ impl Default for Handoff {
             max_result: Size(d::MAX_RESULT),
             max_journal: Size(d::MAX_JOURNAL),
             max_passes: d::MAX_PASSES,
+        }
+    }
+}
+
+impl Default for Provider {
+    fn default() -> Self {
+        Self {
+            dialect: None,
+            base_url: None,
+            api_key_env: None,
+            ca_file: None,
+            stream_options: true,
+            timeout: Timeouts::default(),
+            retry: Retry::default(),
         }
     }
 }

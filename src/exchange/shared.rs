@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HOST, HeaderName, RANGE, SET_COOKIE, VARY};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderName, IF_MATCH,
+    IF_UNMODIFIED_SINCE, RANGE, SET_COOKIE, VARY,
+};
 
 use super::run::remove_conditions;
 use super::{Account, Exchanges, Refused, Request};
@@ -17,6 +20,15 @@ use crate::hop_by_hop;
 use crate::sharing::{Answer, Head, Publisher, Storable, Unanswered, Wanted, Work};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
+
+/// Whom and how the client asked, as far as it or somebody before us says: apps build links and redirects from these.
+const ADDRESSED: [HeaderName; 5] = [
+    HOST,
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+    FORWARDED,
+];
 
 /// What a request means, and who may share its answer.
 #[derive(Clone, Debug)]
@@ -50,12 +62,15 @@ impl Meaning {
         if rule.client_directives {
             policy.obey(RequestDirectives::of(headers));
         }
-        if headers.contains_key(RANGE) {
-            policy.obey(RequestDirectives { no_store: true, ..RequestDirectives::default() }); // a part is no answer
+        // A part is no answer, and a precondition is the app's to check.
+        if [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name)) {
+            policy.obey(RequestDirectives { no_store: true, ..RequestDirectives::default() });
         }
         let mut key = KeyBuilder::default();
         key.add(b"route").add(rule.origin.as_bytes()).add(method.as_str().as_bytes()).add(target.as_bytes());
-        key.add_values(headers, &HOST);
+        for name in &ADDRESSED {
+            key.add_values(headers, name);
+        }
         if rule.scope == Scope::Credentials {
             for name in &CREDENTIALS {
                 key.add_values(headers, name);
@@ -149,10 +164,17 @@ impl Work<Refused> for Run {
             || (said.private && self.is_public);
         head.varies = varies.unwrap_or_default().into();
         let (status, kept, is_private) = (head.status, lasting(&head.headers), head.is_private);
+        let declared = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         to.begin(head).await;
+        let mut received = 0;
         while let Some(piece) = answer.body.next().await {
             let piece = piece.map_err(|_| Refused::from(Reason::BackendClosed))?;
+            let length = piece.len();
             to.push(piece).await.map_err(|_| Refused::from(Reason::BuffersFull))?;
+            received += length;
+            if declared == Some(received) {
+                break; // all is here, whatever the connection does now
+            }
         }
         Ok(match (status.is_success(), is_private) {
             (false, _) => Err(NotStored::Status),

@@ -117,6 +117,11 @@ impl Provider {
         self.0.config.api_key.is_some()
     }
 
+    /// Whether streams can be asked for their usage.
+    pub fn knows_stream_options(&self) -> bool {
+        self.0.config.stream_options
+    }
+
     /// The URL of a path below its base URL. `None` when that is not a URL, or leads elsewhere.
     pub fn url(&self, path_and_query: &str) -> Option<Url> {
         self.0.config.base_url.join(path_and_query)

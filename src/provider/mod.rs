@@ -35,6 +35,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// When to try again.
     pub retry: Retry,
+    /// Whether it knows `stream_options.include_usage`.
+    pub stream_options: bool,
     /// Certificates (PEM) to trust besides the system's.
     pub ca_pem: Option<Vec<u8>>,
 }

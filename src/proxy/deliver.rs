@@ -91,10 +91,18 @@ pub(super) async fn streamed(session: &mut ServerSession, head: ResponseHeader, 
     ended(session.write_response_body(Bytes::new(), true).await)
 }
 
+/// The most that is written at once: a client has the write time-out for each piece.
+const PIECE: usize = 64 * 1024;
+
 /// Writes a head and a body that is here already.
-pub(super) async fn whole(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> Outcome {
+pub(super) async fn whole(session: &mut ServerSession, head: ResponseHeader, mut body: Bytes) -> Outcome {
     if session.write_response_header(Box::new(head)).await.is_err() {
         return Outcome::ClientGone;
+    }
+    while body.len() > PIECE {
+        if session.write_response_body(body.split_to(PIECE), false).await.is_err() {
+            return Outcome::ClientGone;
+        }
     }
     ended(session.write_response_body(body, true).await)
 }

@@ -66,7 +66,8 @@ impl Edge {
                 Glimpse::Clear(preview) => (preview.plan(&self.gateway), preview.lengths()),
                 Glimpse::Partial | Glimpse::Unclear => (None, None),
             };
-            let lengths = lengths.filter(|_| plan.is_some_and(|plan| plan.rule.is_some()));
+            let lengths =
+                lengths.filter(|_| plan.and_then(|plan| plan.rule).is_some_and(|rule| !rule.lifetimes.ttl.is_zero()));
             let repeated = match lengths {
                 Some(lengths) => repeated::run(&self.gateway, &mut stream, &mut head, lengths).await,
                 None => Repeated::New(None),

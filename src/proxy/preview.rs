@@ -31,7 +31,7 @@ pub(super) struct Preview<'a> {
     is_upgrade: bool,
     /// Bytes of the head, where they are at hand.
     pub(super) head_length: usize,
-    /// Whether nothing but its bytes matters: HTTP/1.1, without `Connection` or `Expect`.
+    /// Whether nothing but its bytes matters: HTTP/1.1, no `Expect`, and the connection is kept.
     pub(super) is_self_contained: bool,
 }
 
@@ -108,8 +108,9 @@ fn clear<'a>(request: &httparse::Request<'_, 'a>, head_length: usize) -> Option<
             length = Some(text.parse().ok().filter(|_| is_number)?);
         }
         is_upgrade |= field.name.eq_ignore_ascii_case(header::UPGRADE.as_str());
-        is_self_contained &=
-            ![header::CONNECTION, header::EXPECT].iter().any(|name| field.name.eq_ignore_ascii_case(name.as_str()));
+        is_self_contained &= !field.name.eq_ignore_ascii_case(header::EXPECT.as_str())
+            && (!field.name.eq_ignore_ascii_case(header::CONNECTION.as_str())
+                || field.value.eq_ignore_ascii_case(b"keep-alive"));
     }
     Some(Preview { method, path, length, is_upgrade, head_length, is_self_contained })
 }
@@ -138,6 +139,21 @@ mod tests {
         assert_eq!(Glimpse::of(head), Glimpse::Clear(preview));
         assert_eq!(Glimpse::of(&head[..40]), Glimpse::Partial);
         assert_eq!(Glimpse::of(b""), Glimpse::Partial);
+    }
+
+    #[test]
+    fn a_request_that_asks_something_of_the_connection_is_more_than_its_bytes() {
+        for (head, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nConnection: keep-alive, x-a\r\n\r\n", false),
+            ("POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", false),
+            ("GET / HTTP/1.0\r\n\r\n", false),
+        ] {
+            let Glimpse::Clear(preview) = Glimpse::of(head.as_bytes()) else { panic!("{head}") };
+            assert_eq!(preview.is_self_contained, expected, "{head}");
+        }
     }
 
     #[test]

@@ -8,17 +8,21 @@ use http::header::CONTENT_LENGTH;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::Gateway;
 use super::preview::Preview;
+use super::{Gateway, deliver};
 use crate::cache::{CacheStatus, Entry};
 use crate::exchange::Account;
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::{self, Line};
 use crate::telemetry::outcome::Mode;
-use crate::time::{Instant, timeout};
+use crate::time::{Duration, Instant, timeout};
 
 /// The longest request, head and body, that is looked at as a whole, in bytes.
 const LONGEST: usize = 64 * 1024;
+/// How long the rest of a request may take.
+const A_MOMENT: Duration = Duration::from_millis(100);
+/// Bytes of a buffer that a connection keeps between two requests.
+const ROOM_BETWEEN: usize = 32 * 1024;
 /// Room for an answer's head at first, in bytes.
 const HEAD_BUFFER: usize = 512;
 
@@ -32,7 +36,7 @@ pub(super) enum Repeated {
     New(Option<Bytes>),
 }
 
-/// Reads the rest of a request and answers it, if it came before.
+/// Reads the rest of a request, if it is about to arrive, and answers it, if it came before.
 pub(super) async fn run(
     gateway: &Gateway,
     stream: &mut Stream,
@@ -40,15 +44,22 @@ pub(super) async fn run(
     (head_length, body_length): (usize, usize),
 ) -> Repeated {
     let length = head_length.saturating_add(body_length);
-    if length > LONGEST || gateway.drain.is_draining() || !arrives(gateway, stream, bytes, length).await {
+    let is_kept = !gateway.drain.is_draining() && !gateway.config.keepalive.is_zero();
+    // The scheme is not in a request's bytes, so those that came over TLS are not looked at.
+    if length > LONGEST || !is_kept || stream.get_ssl_digest().is_some() {
+        return Repeated::New(None);
+    }
+    let counted = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
+    let began = Instant::now();
+    let mut lease = gateway.exchanges.buffers.lease();
+    if lease.grow(length).is_err() || !arrives(stream, bytes, length).await {
         return Repeated::New(None);
     }
     let request = &bytes[..length];
-    let Some((entry, status)) = gateway.exchanges.sharing.common.repeated(request) else {
+    let found = gateway.exchanges.sharing.common.repeated(request).filter(|(entry, _)| entry.body.len() <= LONGEST);
+    let Some((entry, status)) = found else {
         return Repeated::New(Some(Bytes::copy_from_slice(request)));
     };
-    let counted = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
-    let began = Instant::now();
     let answer = answer(&entry, status);
     let written = timeout(gateway.config.write_timeout, async {
         stream.write_all(&answer).await?;
@@ -57,12 +68,16 @@ pub(super) async fn run(
     let is_written = matches!(written.await, Ok(Ok(())));
     note(gateway, &bytes[..head_length], entry.status, began, is_written);
     drop(counted);
-    bytes.advance(length);
+    if bytes.len() == length && bytes.capacity() > ROOM_BETWEEN {
+        *bytes = BytesMut::new(); // an idle connection needs no room for a large request
+    } else {
+        bytes.advance(length);
+    }
     if is_written { Repeated::Answered } else { Repeated::Gone }
 }
 
-/// Whether the whole request is here. One that is slow is left to those who have time for it.
-async fn arrives(gateway: &Gateway, stream: &mut Stream, bytes: &mut BytesMut, length: usize) -> bool {
+/// Whether the whole request is here, or will be in a moment. One that is slow is left to those who have time for it.
+async fn arrives(stream: &mut Stream, bytes: &mut BytesMut, length: usize) -> bool {
     bytes.reserve(length.saturating_sub(bytes.len()));
     let rest = async {
         while bytes.len() < length {
@@ -72,7 +87,7 @@ async fn arrives(gateway: &Gateway, stream: &mut Stream, bytes: &mut BytesMut, l
         }
         true
     };
-    timeout(gateway.config.body_timeout, rest).await.unwrap_or(false)
+    timeout(A_MOMENT, rest).await.unwrap_or(false)
 }
 
 fn answer(entry: &Entry, found: CacheStatus) -> BytesMut {
@@ -86,9 +101,12 @@ fn answer(entry: &Entry, found: CacheStatus) -> BytesMut {
     let now = Instant::now();
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     let age = entry.age(now).as_secs();
-    let length = entry.body.len();
-    add(&[format!("age: {age}\r\ndate: {date}\r\ncontent-length: {length}\r\ncache-status: ").as_bytes()]);
-    add(&[found.value(None).as_bytes(), b"\r\nconnection: keep-alive\r\n\r\n", &entry.body]);
+    add(&[format!("age: {age}\r\ndate: {date}\r\ncache-status: ").as_bytes()]);
+    add(&[found.value(None).as_bytes(), b"\r\nconnection: keep-alive\r\n"]);
+    if deliver::may_have_content(entry.status) {
+        add(&[format!("content-length: {}\r\n", entry.body.len()).as_bytes()]);
+    }
+    add(&[b"\r\n", &entry.body]);
     answer
 }
 

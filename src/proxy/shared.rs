@@ -13,7 +13,7 @@ use super::context::Context;
 use super::preview::Plan;
 use super::{Gateway, buffered, connection, deliver, respond};
 use crate::buffers::Lease;
-use crate::cache::{CacheStatus, Entry, Rule, is_unchanged};
+use crate::cache::{CacheStatus, Entry, Rule, is_unchanged, lasting};
 use crate::exchange::{Meaning, Refused, Shared};
 use crate::handoff::Exchange;
 use crate::sharing::Answer;
@@ -44,12 +44,14 @@ pub(super) async fn run(
         return Ok(respond::gone(session, context));
     };
     let meaning = Meaning::of(rule, &request, &gateway.exchanges);
+    let bytes = context.bytes.take();
     if let Some(stored) = gateway.exchanges.sharing.fresh(&meaning.key, &meaning.policy, &request.headers) {
-        if let Some(bytes) = context.bytes.take().filter(|_| conditions(&request.headers).is_empty()) {
+        if let Some(bytes) = bytes.filter(|_| conditions(&request.headers).is_empty()) {
             gateway.exchanges.sharing.common.remember(bytes, meaning.key, &meaning.policy);
         }
         return answered(gateway, session, context, stored, &request.headers).await;
     }
+    drop(bytes);
     let conditions = conditions(&request.headers);
     let shared = Shared { meaning, rule, exchange, is_offered: plan.offer.is_some(), request };
     let running = Box::pin(buffered::contained(gateway.exchanges.run_shared(shared)));
@@ -82,7 +84,8 @@ async fn answered(
             stored(session, &entry, status, is_unchanged(conditions, &entry.headers)).await
         }
         Answer::Live { head, mut reader, status } => {
-            let mut delivered = head.headers;
+            let is_own = !head.status.is_success() || status != CacheStatus::Miss { collapsed: true };
+            let mut delivered = if is_own { head.headers } else { lasting(&head.headers) };
             delivered.insert(CACHE_STATUS, status.value(None));
             match deliver::head(session, head.status, &delivered) {
                 Ok(head) => deliver::streamed(session, head, &mut reader).await,

@@ -149,7 +149,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
 /// What is stored as an answer, if it is good for this.
 fn stored<E>(entry: Arc<Entry>, policy: &Policy, wanted: Freshness) -> Option<Answer<E>> {
     let now = Instant::now();
-    if entry.freshness(now, &policy.asked) != wanted {
+    if entry.freshness(now, policy) != wanted {
         return None;
     }
     let ttl = entry.fresh_for(now);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::Config;
 use super::metrics::Metrics;
 use crate::cache::{
-    self, CacheStatus, Entry, Freshness, Key, LocalStore, Memory, Place, Policy, Repeats, RequestDirectives, Selector,
-    Served, Store, Weigh,
+    self, CacheStatus, Entry, Key, LocalStore, Memory, Place, Policy, Repeats, RequestDirectives, Selector, Served,
+    Store, Weigh,
 };
 use crate::drain::Drain;
 use crate::telemetry::Registry;
@@ -105,11 +105,11 @@ impl Common {
         let meaning = self.repeats.get(bytes)?;
         let entry = self.store.peek(&meaning)?.entry()?;
         let now = Instant::now();
-        if entry.freshness(now, &RequestDirectives::default()) != Freshness::Fresh {
+        let ttl = entry.fresh_for(now);
+        if ttl.is_zero() {
             return None;
         }
         self.cache_metrics.served(Place::Route, Served::Hit);
-        let ttl = entry.fresh_for(now);
         Some((entry, CacheStatus::Hit { ttl, stale: Duration::ZERO }))
     }
 

@@ -75,6 +75,11 @@ impl<E: Clone> Publisher<'_, E> {
         elected
     }
 
+    /// Whether the answer may be stored at all.
+    pub fn stores(&self) -> bool {
+        self.wanted.policy.stores()
+    }
+
     /// All bytes; `None` when there were too many to keep.
     pub fn whole(&self) -> Option<Bytes> {
         self.leader.whole()
@@ -90,6 +95,9 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
 
     /// Fetches anew what was served stale, unless somebody does already. Nobody reads it, but it is wanted.
     pub(super) fn refresh(&self, key: Key, wanted: Wanted, work: Box<dyn Work<E>>) {
+        if self.common.drain.is_draining() {
+            return; // what is stored is lost anyway
+        }
         let Joined::Leads(leader, reader) = self.flights.join(&self.flight(&key, &wanted), wanted.bound) else {
             return;
         };
@@ -120,11 +128,12 @@ async fn lead<E: Clone + Send + Sync + 'static>(
         biased;
         ended = work.run(&publisher) => Some(ended),
         () = leader.unwanted() => None,
+        () = common.drain.is_cut() => None,
     };
     match ended {
         Some(Ok(storable)) => {
             let head = publisher.head.get().cloned();
-            let stored = keep(common, (head, leader.whole()), key, wanted, storable, since).await;
+            let stored = keep(common, (head, &leader), key, wanted, storable, since).await;
             if let Err(reason) = stored {
                 common.cache_metrics.not_stored(reason);
             }
@@ -142,7 +151,7 @@ async fn lead<E: Clone + Send + Sync + 'static>(
 /// Somebody may have stored the answer between this request's look and its lead.
 fn look_again(common: &Common, key: &Key, wanted: &Wanted) -> Option<Arc<Entry>> {
     let found = common.store.peek(key).filter(|_| wanted.policy.looks_up())?.entry()?;
-    (found.freshness(Instant::now(), &wanted.policy.asked) == Freshness::Fresh).then_some(found)
+    (found.freshness(Instant::now(), &wanted.policy) == Freshness::Fresh).then_some(found)
 }
 
 async fn publish<E: Clone>(to: &Publisher<'_, E>, entry: &Entry) {
@@ -155,9 +164,9 @@ async fn publish<E: Clone>(to: &Publisher<'_, E>, entry: &Entry) {
     to.leader.push(entry.body.clone()).await;
 }
 
-async fn keep(
+async fn keep<E: Clone>(
     common: &Common,
-    (head, body): (Option<Head>, Option<Bytes>),
+    (head, leader): (Option<Head>, &Leader<Key, Head, E>),
     key: Key,
     wanted: &Wanted,
     storable: Storable,
@@ -165,13 +174,14 @@ async fn keep(
 ) -> Result<(), NotStored> {
     let (said, headers) = storable?;
     let lifetimes = wanted.policy.lifetimes.obey(&said);
-    let (head, body) = (head.ok_or(NotStored::Incomplete)?, body.ok_or(NotStored::TooLarge)?);
+    let head = head.ok_or(NotStored::Incomplete)?;
     if !wanted.policy.stores() || lifetimes.ttl.is_zero() {
         return Err(NotStored::Forbidden);
     }
     if head.is_private {
         return Err(NotStored::Private);
     }
+    let body = leader.whole().ok_or(NotStored::TooLarge)?;
     if body.len() > common.config.store.max_entry {
         return Err(NotStored::TooLarge);
     }
@@ -184,6 +194,7 @@ async fn keep(
         lifetimes: lifetimes.with_jitter(fastrand::f64()),
         tags: wanted.policy.tags.clone(),
         origin: wanted.origin.clone(),
+        meaning: wanted.key,
     };
     let stored = common.store.put(head.variant.unwrap_or(key), Stored::Entry(Arc::new(entry)), since).await;
     if !stored {

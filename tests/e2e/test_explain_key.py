@@ -34,7 +34,8 @@ def test_bodies_that_mean_the_same_share_and_have_one_key(explain):
     said = explain(BODY, other)
     assert said.returncode == 0
     keys = [line.split()[0] for line in said.stdout.splitlines()[:2]]
-    assert keys[0] == keys[1] and len(keys[0]) == 64
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 64
     assert "they share an answer" in said.stdout
 
 

@@ -229,6 +229,39 @@ def test_whatever_an_app_could_notice_separates_requests(scripted, siding):
     assert served(proxy) == {"miss": count, "hit": count}
 
 
+def test_trap_1_whoever_claims_another_host_or_scheme_speaks_for_nobody_else(scripted, siding):
+    worker = scripted(numbered())
+    proxy = siding(worker, settings=sharing(scope="public"))
+    claims = [[], [("X-Forwarded-Host", "evil.example")], [("X-Forwarded-Proto", "https")], [("Forwarded", "host=b")]]
+    bodies = [settled(proxy, "/", headers).body for headers in claims for _ in range(3)]
+    assert bodies == [b"%d" % (number // 3) for number in range(12)]
+
+
+@pytest.mark.parametrize("name", ["If-Match", "If-Unmodified-Since", "Range"])
+def test_a_precondition_is_the_apps_to_check(name, scripted, siding):
+    worker = scripted(numbered())
+    proxy = siding(worker, settings=sharing())
+    assert settled(proxy).body == b"0"
+    assert settled(proxy, "/", [(name, "x")]).body == b"1"
+    assert worker.requests[1].header(name) == "x"
+    assert settled(proxy).body == b"0"
+
+
+def test_a_repeated_request_is_answered_like_the_first(scripted, siding):
+    worker = scripted(numbered(("Content-Language", "en")))
+    proxy = siding(worker, settings=sharing(methods=["GET", "POST"]))
+    with proxy.connect() as client:
+        answers = [client.request("POST", "/", JSON, b'{"a": 1}') for _ in range(5)]
+        assert client.request("GET", "/other").body == b"1"
+        assert client.request("POST", "/", JSON, b'{"a": 1}').body == b"0"
+    assert [answer.body for answer in answers] == [b"0"] * 5
+    assert [way(answer) for answer in answers] == ["siding; fwd=miss"] + ["siding; hit; ttl=N"] * 4
+    told = [{name.lower() for name, _ in answer.headers} for answer in answers]
+    assert told[1] == told[2] == told[4]
+    proxy.ended("answered", "shared", 7)
+    assert len(worker.requests) == 2
+
+
 def test_trap_1_hosts_are_separate_over_http2_too(scripted, siding):
     worker = scripted(numbered())
     h2c = free_address()

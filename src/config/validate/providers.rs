@@ -73,6 +73,7 @@ fn provider_config(
         },
         retry: provider::Retry { attempts: file.retry.attempts, budget: file.retry.budget },
         ca_pem,
+        stream_options: file.stream_options,
     })
 }
 
