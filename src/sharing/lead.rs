@@ -128,7 +128,6 @@ async fn lead<E: Clone + Send + Sync + 'static>(
         biased;
         ended = work.run(&publisher) => Some(ended),
         () = leader.unwanted() => None,
-        () = common.drain.is_cut() => None,
     };
     match ended {
         Some(Ok(storable)) => {
