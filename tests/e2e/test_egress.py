@@ -32,6 +32,7 @@ from harness.providers import (
 )
 from harness.raw_http import Connection, Incomplete, Response
 from harness.scripted_worker import body_of
+from harness.sharing import counted, flown
 from harness.siding import Siding, merged
 from harness.steps import Answer, HandOver, Hang, Step, Tell, always
 from harness.waiting import until
@@ -40,7 +41,6 @@ HEADERS = [("Content-Type", "application/json"), ("Authorization", f"Bearer {KEY
 CHAT = "/openai/v1/chat/completions"
 HOUR = {"cache": {"ttl": "1h"}}
 ONE_TRY = {"providers": {"openai": {"retry": {"attempts": 1}}}}
-RESULTS = ("hit", "stale", "miss", "collapsed", "bypass")
 
 
 @pytest.fixture
@@ -116,23 +116,6 @@ def until_arrived(client: Connection, text: bytes) -> None:
         more = client.socket.recv(1 << 16)
         assert more, f"the connection ended before {text!r}: {client.buffer!r}"
         client.buffer += more
-
-
-def counted(proxy: Siding, **expected: int) -> None:
-    """The calls by how they were answered, all of them."""
-    found = {name: int(proxy.value("siding_cache_requests_total", place="call", result=name)) for name in RESULTS}
-    assert found == dict.fromkeys(RESULTS, 0) | expected
-
-
-def flown(proxy: Siding, elections: int = 0, **expected: int) -> None:
-    """The flights by how they ended, all of them, and that nothing is left of them."""
-    proxy.until_value(0, "siding_flights_in_flight")
-    outcomes = ("complete", "failed", "unwanted")
-    found = {name: int(proxy.value("siding_flights_total", outcome=name)) for name in outcomes}
-    assert found == dict.fromkeys(outcomes, 0) | expected
-    assert proxy.value("siding_flight_elections_total") == elections
-    assert proxy.value("siding_coalesced_waiting") == 0
-    proxy.until_value(0, "siding_buffered_bytes")
 
 
 # What an SDK gets

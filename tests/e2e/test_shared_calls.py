@@ -16,11 +16,11 @@ from harness import raw_http
 from harness.calls import KEY, chat, entry, told
 from harness.providers import DONE, EVENTS, JSON, Gate, chunk, completion, event, stream_of
 from harness.scripted_worker import body_of, digest_of
+from harness.sharing import counted, flown
 from harness.siding import Siding, merged
 from harness.steps import Answer, CloseMidBody, HandOver, Step, Tell, in_order
 from harness.waiting import until
 
-RESULTS = ("hit", "stale", "miss", "collapsed", "bypass")
 HOUR = {"cache": {"ttl": "1h"}}
 ONE_TRY = {"providers": {"openai": {"retry": {"attempts": 1}}}}
 
@@ -92,23 +92,6 @@ def with_headers(*more: tuple[str, str], authorization: str | None = f"Bearer {K
     """A call's headers."""
     own = [["authorization", authorization]] if authorization else []
     return [["content-type", "application/json"], *own, *(list(pair) for pair in more)]
-
-
-def counted(proxy: Siding, **expected: int) -> None:
-    """The calls by how they were answered, all of them."""
-    found = {name: int(proxy.value("siding_cache_requests_total", place="call", result=name)) for name in RESULTS}
-    assert found == dict.fromkeys(RESULTS, 0) | expected
-
-
-def flown(proxy: Siding, elections: int = 0, **expected: int) -> None:
-    """The flights by how they ended, all of them, and that none is left."""
-    proxy.until_value(0, "siding_flights_in_flight")
-    outcomes = ("complete", "failed", "unwanted")
-    found = {name: int(proxy.value("siding_flights_total", outcome=name)) for name in outcomes}
-    assert found == dict.fromkeys(outcomes, 0) | expected
-    assert proxy.value("siding_flight_elections_total") == elections
-    assert proxy.value("siding_coalesced_waiting") == 0
-    proxy.until_value(0, "siding_buffered_bytes")
 
 
 def stored(proxy: Siding, count: int, **not_stored: int) -> None:
