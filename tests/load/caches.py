@@ -3,10 +3,10 @@ the request's body, and streams that several clients ask for at once."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from proxies import THREADS, Proxy
+from harness.siding import Siding
+from proxies import THREADS, Nginx, Proxy
 from tools import Missing
 
 # A body is in memory as a whole. The key, body included, is at the beginning of the cache's file, which is read with
@@ -89,6 +89,9 @@ sub vcl_backend_response {
 }
 """
 
+# More than the connections of any figure, so that no request waits for a worker.
+WORKERS = 1000
+
 LOGGED = (
     *("SessOpen", "SessClose", "Begin", "End", "Link", "Timestamp", "ReqStart", "ReqMethod", "ReqURL", "ReqProtocol"),
     *("ReqHeader", "ReqUnset", "ReqAcct", "RespProtocol", "RespStatus", "RespReason", "RespHeader", "RespUnset"),
@@ -96,18 +99,11 @@ LOGGED = (
 )
 
 
-class CachingNginx(Proxy):
-    """Debian's, with files for a cache."""
+class CachingNginx(Nginx):
+    """With files for a cache."""
 
-    def __init__(self, directory: Path, app: str) -> None:
-        super().__init__(directory, "caching-nginx")
-        configuration = directory / "caching-nginx.conf"
-        # Its workers would otherwise be somebody who may not write here.
-        user = "user root;" if os.geteuid() == 0 else ""
-        configuration.write_text(
-            NGINX.format(user=user, threads=THREADS, directory=directory, app=app, address=self.address)
-        )
-        self.command = ["nginx", "-c", str(configuration), "-p", str(directory), "-e", "stderr"]
+    kind = "caching-nginx"
+    template = NGINX
 
 
 class Varnish(Proxy):
@@ -132,3 +128,16 @@ def require_body_access() -> None:
     """Varnish's module that reads a request's body is not part of Varnish."""
     if not list(Path("/usr/lib").glob("**/varnish/vmods/libvmod_bodyaccess.so")):
         raise Missing("this figure needs more: apt install varnish-modules")
+
+
+def caching_siding(directory: Path, app: str, method: str, ttl: str) -> Siding:
+    """With a cache for all requests of a method, whoever sends them, and room for all that it lets through."""
+    cache = {"ttl": ttl, "scope": "public"}
+    settings = {
+        "log": {"filter": "warn"},
+        "server": {"threads": THREADS},
+        "backend": {"workers": WORKERS},
+        "cache": {"capacity": "256MiB", "ttl": "10m"},
+        "routes": [{"path": "/**", "methods": [method], "handoff": False, "cache": cache}],
+    }
+    return Siding(directory, app, settings=settings)

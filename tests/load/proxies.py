@@ -65,13 +65,16 @@ class BarePingora(Proxy):
 class Nginx(Proxy):
     """Debian's, with connections to the app kept."""
 
+    kind = "nginx"
+    template = NGINX
+
     def __init__(self, directory: Path, app: str) -> None:
-        super().__init__(directory, "nginx")
-        configuration = directory / "nginx.conf"
+        super().__init__(directory, self.kind)
+        configuration = directory / f"{self.kind}.conf"
         # Its workers would otherwise be somebody who may not write here.
         user = "user root;" if os.geteuid() == 0 else ""
         configuration.write_text(
-            NGINX.format(user=user, threads=THREADS, directory=directory, app=app, address=self.address)
+            self.template.format(user=user, threads=THREADS, directory=directory, app=app, address=self.address)
         )
         self.command = ["nginx", "-c", str(configuration), "-p", str(directory), "-e", "stderr"]
 

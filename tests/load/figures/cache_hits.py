@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import prompts
-from caches import CachingNginx, Varnish, require_body_access
+from caches import CachingNginx, Varnish, caching_siding, require_body_access
 from harness import raw_http
 from harness.siding import Siding
 from installation import Installation
 from origin import Origin
 from prompts import Prompt
-from proxies import THREADS, Proxy
+from proxies import Proxy
 from tools import require
 from verdict import Figure, Note
 
@@ -44,8 +44,6 @@ PROMPTS = 200
 SMALL, LARGE = "1 KiB", "16 KiB"
 SIZES = {SMALL: 1024, LARGE: 16 * 1024}
 CONNECTIONS = 64
-# More than the connections, so that no request waits for a worker.
-WORKERS = 1000
 TARGET = "/v1/chat/completions"
 JSON = ("Content-Type", "application/json")
 
@@ -100,25 +98,11 @@ def measure(directory: Path, _: Installation) -> Iterator[Figure | Note]:
 def caches(directory: Path, origin: Origin) -> dict[str, Proxy | Siding]:
     """By what they are called in the report."""
     known: dict[str, Proxy | Siding] = {
-        SIDING: siding(directory, origin),
+        SIDING: caching_siding(directory, origin.address, "POST", "1h"),
         NGINX: CachingNginx(directory, origin.address),
         VARNISH: Varnish(directory, origin.address, by_body=True),
     }
     return {name: each for name, each in known.items() if name not in WITHOUT}
-
-
-def siding(directory: Path, origin: Origin) -> Siding:
-    """With a cache for all that is posted."""
-    settings = {
-        "log": {"filter": "warn"},
-        "server": {"threads": THREADS},
-        "backend": {"workers": WORKERS},
-        "cache": {"capacity": "256MiB", "ttl": "10m"},
-        "routes": [
-            {"path": "/**", "methods": ["POST"], "handoff": False, "cache": {"ttl": "1h", "scope": "public"}},
-        ],
-    }
-    return Siding(directory, origin.address, settings=settings)
 
 
 class Pool:

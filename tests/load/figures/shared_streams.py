@@ -24,21 +24,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from caches import Varnish
+from caches import Varnish, caching_siding
 from harness.siding import Siding
 from installation import Installation
 from listeners import Heard, listen
 from origin import Origin
 from origin_server import EVENTS
-from proxies import THREADS, Proxy
+from proxies import Proxy
 from tools import require
 from verdict import Figure, Note
 
 ROUNDS = int(os.environ.get("SHARED_STREAMS_ROUNDS", "10"))
 WITHOUT = os.environ.get("SHARED_STREAMS_WITHOUT", "").split()
 CLIENTS = 100
-# More than the clients, so that no request waits for a worker.
-WORKERS = 1000
 LIMIT_MS = 5.0
 
 SIDING, VARNISH, CONTROL = "siding", "varnish", "no cache"
@@ -93,24 +91,10 @@ def measure(directory: Path, _: Installation) -> Iterator[Figure | Note]:
 def caches(directory: Path, origin: Origin) -> dict[str, Proxy | Siding]:
     """By what they are called in the report."""
     known: dict[str, Proxy | Siding] = {
-        SIDING: siding(directory, origin),
+        SIDING: caching_siding(directory, origin.address, "GET", "0s"),
         VARNISH: Varnish(directory, origin.address, by_body=False),
     }
     return {name: each for name, each in known.items() if name not in WITHOUT}
-
-
-def siding(directory: Path, origin: Origin) -> Siding:
-    """It keeps no answer, but joins requests for the same."""
-    settings = {
-        "log": {"filter": "warn"},
-        "server": {"threads": THREADS},
-        "backend": {"workers": WORKERS},
-        "cache": {"capacity": "256MiB", "ttl": "10m"},
-        "routes": [
-            {"path": "/**", "methods": ["GET"], "handoff": False, "cache": {"ttl": "0s", "scope": "public"}},
-        ],
-    }
-    return Siding(directory, origin.address, settings=settings)
 
 
 def rounds(contestants: dict[str, Contestant], origin: Origin) -> dict[str, Delays]:
