@@ -57,9 +57,7 @@ impl Lease {
         shown.add(i64::try_from(more).unwrap_or(i64::MAX));
         Ok(())
     }
-}
 
-impl Lease {
     /// Gives back what it has more than `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let spare = self.bytes.saturating_sub(bytes);

@@ -38,7 +38,7 @@
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
 //! | [`buffers`] | memory for bodies and results, bounded |
-//! | [`drain`], [`hop_by_hop`], [`secret`], [`time`] | small tools with one contract each |
+//! | [`drain`], [`hop_by_hop`], [`media_type`], [`secret`], [`time`] | small tools with one contract each |
 //!
 //! # Vocabulary
 //!
@@ -75,6 +75,7 @@ pub mod exchange;
 pub mod handoff;
 pub mod hop_by_hop;
 pub mod http1;
+pub mod media_type;
 pub mod provider;
 pub mod proxy;
 pub mod route;

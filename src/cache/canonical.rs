@@ -12,7 +12,7 @@ use super::KeyBuilder;
 
 /// Levels of nesting. A deeper document has no canonical form, so only its own bytes equal it; the bound keeps the work
 /// linear in the document's size.
-pub const DEEPEST: usize = 32;
+const DEEPEST: usize = 32;
 
 /// A JSON object, canonical.
 #[derive(Clone, Debug, PartialEq, Eq)]

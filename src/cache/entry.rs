@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::Key;
 use super::memory::Weigh;
 use super::policy::{Lifetimes, Policy};
+use super::status::{CACHE_STATUS, CacheStatus};
 use crate::time::{Duration, Instant};
 
 /// A whole response with what it may be used for.
@@ -58,6 +59,14 @@ impl Entry {
     /// Since when it is stored.
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.stored)
+    }
+
+    /// Its headers as of now, which say how it was found.
+    pub fn replayed(&self, found: CacheStatus) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.insert(header::AGE, self.age(Instant::now()).as_secs().into());
+        headers.insert(CACHE_STATUS, found.value(None));
+        headers
     }
 
     /// How long it stays fresh.

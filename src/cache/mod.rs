@@ -15,7 +15,7 @@ mod repeats;
 mod status;
 mod store;
 
-pub use canonical::{DEEPEST, Document};
+pub use canonical::Document;
 pub use conditions::is_unchanged;
 pub use directives::{RequestDirectives, ResponseDirectives};
 pub use entry::{Entry, Freshness, lasting};
@@ -25,5 +25,5 @@ pub use memory::{Memory, Weigh};
 pub use metrics::{Metrics, NotStored, Place, Served, Serving};
 pub use policy::{CREDENTIALS, Lifetimes, Policy, Rule, Scope};
 pub use repeats::Repeats;
-pub use status::CacheStatus;
+pub use status::{CACHE_STATUS, CacheStatus};
 pub use store::{Config, LocalStore, Selector, Store, Stored};

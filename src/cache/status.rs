@@ -1,8 +1,11 @@
 //! `Cache-Status` (RFC 9211): how this cache handled a request.
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::time::Duration;
+
+/// The header's name.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

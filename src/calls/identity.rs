@@ -1,13 +1,13 @@
 //! What a call means: two calls with one key may be answered by one answer. Everything in the body counts except what is
 //! listed as meaningless, so that a parameter nobody has heard of yet counts too.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::{Config, When};
 use crate::answer::{Api, Asked, Vendor};
 use crate::cache::{CREDENTIALS, Document, Key, KeyBuilder, Policy, Scope};
-use crate::provider::{Dialect, Provider, Request};
+use crate::provider::{ACCOUNT, Dialect, Provider, Request};
 
 /// Headers that change an answer.
 const MEANINGFUL: [HeaderName; 7] = [
@@ -18,13 +18,6 @@ const MEANINGFUL: [HeaderName; 7] = [
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("x-goog-user-project"),
     CONTENT_TYPE,
-];
-/// Headers that say who pays: whoever has another account with the provider shares nothing.
-const ACCOUNT: [HeaderName; 4] = [
-    AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-    HeaderName::from_static("api-key"),
 ];
 /// The query parameters that are an account, or the form of the answer.
 const NOT_MEANT: [&str; 2] = ["key", "alt"];
@@ -110,7 +103,8 @@ fn add_headers(request: &Request, config: &Config, key: &mut KeyBuilder) {
     add_values(&request.headers, MEANINGFUL.iter().chain(&config.key_headers), key);
 }
 
-/// A provider with a key of its own is asked with that, whatever the app sent.
+/// Whoever has another account with the provider shares nothing. A provider with a key of its own is asked with that,
+/// whatever the app sent.
 fn add_account(provider: &Provider, request: &Request, key: &mut KeyBuilder) {
     key.add(b"account");
     if provider.has_key() {

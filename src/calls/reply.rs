@@ -2,18 +2,15 @@
 //! has the other.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Identity, Unfit};
 use crate::answer::{Api, Asked, Form, UsageFilter};
-use crate::cache::{CacheStatus, lasting};
+use crate::cache::CacheStatus;
 use crate::coalesce::{End, Reader};
 use crate::provider::Failure;
 use crate::sharing::{Answer, Head};
-use crate::time::Instant;
-
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The answer to a call.
 #[derive(Debug)]
@@ -53,29 +50,25 @@ impl Reply {
         match answer {
             Answer::Stored { entry, status: found } => {
                 let change = Change::of(identity, entry.status, entry.is_stream);
-                let mut headers = entry.headers.clone();
-                headers.insert(AGE, entry.age(Instant::now()).as_secs().into());
-                headers.insert(CACHE_STATUS, found.value(None));
+                let mut headers = entry.replayed(found);
                 let body = change.whole(&entry.body, &mut headers).ok_or(Unfit::OtherForm)?;
                 Ok(Self { status: entry.status, headers, body: ReplyBody(State::Whole(body)) })
             }
             Answer::Live { head, reader, status: found } => {
-                let Head { status, headers, is_stream, .. } = head;
-                let is_own = found != CacheStatus::Miss { collapsed: true };
-                let mut headers = if is_own || !status.is_success() { headers } else { lasting(&headers) };
-                headers.insert(CACHE_STATUS, found.value(None));
-                let change = Change::of(identity, status, is_stream);
+                let mut headers = head.headers_for(found);
+                let change = Change::of(identity, head.status, head.is_stream);
                 let body = match change {
                     Change::None => State::Live { reader, filter: None },
                     Change::Filter => State::Live { reader, filter: Some(UsageFilter::new()) },
                     Change::Assemble(_) | Change::Chunk(..) => {
                         let whole = ReplyBody(State::Live { reader, filter: None }).collect().await?;
                         let changed = change.whole(&whole, &mut headers);
-                        // Whoever asked alone gets what the provider said.
+                        // Whoever asked the provider gets what it said.
+                        let is_own = found != CacheStatus::Miss { collapsed: true };
                         State::Whole(changed.or_else(|| is_own.then_some(whole)).ok_or(Unfit::OtherForm)?)
                     }
                 };
-                Ok(Self { status, headers, body: ReplyBody(body) })
+                Ok(Self { status: head.status, headers, body: ReplyBody(body) })
             }
         }
     }
@@ -129,8 +122,10 @@ impl ReplyBody {
 /// The next bytes that are for this reader.
 async fn next(reader: &mut Reader<Head, Failure>, mut filter: Option<&mut UsageFilter>) -> Result<Bytes, End<Failure>> {
     loop {
-        let bytes = reader.next().await?;
-        let bytes = filter.as_mut().map_or(bytes.clone(), |filter| filter.push(bytes));
+        let mut bytes = reader.next().await?;
+        if let Some(filter) = &mut filter {
+            bytes = filter.push(bytes);
+        }
         if !bytes.is_empty() {
             return Ok(bytes);
         }

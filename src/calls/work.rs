@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::Identity;
 use crate::answer::{Api, Asked, Form, Unstorable};
 use crate::buffers::{Full, Lease};
 use crate::cache::{NotStored, ResponseDirectives, lasting};
+use crate::media_type;
 use crate::provider::{Failure, Opened, Provider, Request};
 use crate::sharing::{Head, Publisher, Storable, Work};
 
@@ -54,10 +54,10 @@ impl Work<Failure> for Fetch {
         while let Some(piece) = body.next().await {
             let piece = piece?;
             received += piece.len();
-            let pushed = if received > limit { Err(Failure::TooLarge { host: host.clone(), limit }) } else { Ok(()) };
-            let pushed = match pushed {
-                Ok(()) => to.push(piece).await.map_err(|Full| Failure::NoMemory),
-                refused => refused,
+            let pushed = if received > limit {
+                Err(Failure::TooLarge { host: host.clone(), limit })
+            } else {
+                to.push(piece).await.map_err(|Full| Failure::NoMemory)
             };
             pushed.inspect_err(|failure| body.failed(failure))?;
         }
@@ -89,6 +89,5 @@ fn verdict(asked: Option<(Api, Asked)>, status: StatusCode, is_stream: bool, who
 
 /// Whether a body is a stream of events.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
+    media_type::of(headers).eq_ignore_ascii_case("text/event-stream")
 }

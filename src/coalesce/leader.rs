@@ -87,11 +87,6 @@ impl<K: Eq + Hash + Clone, H, E> Leader<K, H, E> {
         self.flight.state().whole()
     }
 
-    /// Readers now.
-    pub fn readers(&self) -> usize {
-        self.flight.state().readers()
-    }
-
     /// Keeps newcomers away: they start anew.
     pub fn close(&self) {
         self.forget();

@@ -17,6 +17,7 @@ use crate::cache::{
 };
 use crate::handoff;
 use crate::hop_by_hop;
+use crate::media_type;
 use crate::sharing::{Answer, Head, Publisher, Storable, Unanswered, Wanted, Work};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
@@ -92,8 +93,7 @@ impl Meaning {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let media_type = media_type::of(headers);
     let is_json = media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json");
     is_json && !headers.contains_key(CONTENT_ENCODING)
 }

@@ -3,13 +3,14 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
 use super::CALL_MEDIA_TYPE;
 use super::signature::{Keys, Signed};
+use crate::media_type;
 
 /// The longest name of a call site, in bytes.
 const MAX_NAME: usize = 512;
@@ -118,11 +119,7 @@ pub struct Sharing {
 
 /// Whether an answer is a call rather than something for the client.
 pub fn is_call(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::ACCEPTED
-        && headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            let media_type = value.split(';').next().unwrap_or_default().trim();
-            media_type.eq_ignore_ascii_case(CALL_MEDIA_TYPE)
-        })
+    status == StatusCode::ACCEPTED && media_type::of(headers).eq_ignore_ascii_case(CALL_MEDIA_TYPE)
 }
 
 /// Verifies and reads a call document. `signed.content` must be the document.

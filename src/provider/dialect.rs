@@ -22,6 +22,9 @@ const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 /// Azure's spelling of a key.
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
+/// Headers that carry an account with a vendor, in every vendor's spelling.
+pub const ACCOUNT: [HeaderName; 4] = [AUTHORIZATION, X_API_KEY, X_GOOG_API_KEY, API_KEY];
+
 impl Dialect {
     /// Whether a path ends as this API's calls do.
     pub fn knows(self, path: &str) -> bool {
@@ -36,7 +39,7 @@ impl Dialect {
 
     /// Puts the configured key in place of whatever credentials the app sent.
     pub fn set_key(self, headers: &mut HeaderMap, key: &Secret) {
-        for name in [&AUTHORIZATION, &X_API_KEY, &X_GOOG_API_KEY, &API_KEY] {
+        for name in &ACCOUNT {
             headers.remove(name);
         }
         let (name, value) = match self {

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::time::Duration;
 
 pub use client::{Opened, OpenedBody, Provider, Providers};
-pub use dialect::Dialect;
+pub use dialect::{ACCOUNT, Dialect};
 pub use directory::{BadBaseUrl, BaseUrl};
 pub use tls::BadTrust;
 

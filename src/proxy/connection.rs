@@ -1,6 +1,8 @@
 //! A client's connection: how long it is kept and how long one operation on it may take.
 
+use bytes::BytesMut;
 use http::Version;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
@@ -12,6 +14,20 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a body that the app did not read is read and dropped, so that the client sees the answer
 /// rather than a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request's session on a connection, of which `read` was read already, and which may be silent for so long.
+pub(super) fn session(stream: Stream, read: BytesMut, silence: Duration) -> Box<ServerSession> {
+    let mut session = Box::new(ServerSession::new_http1(stream));
+    session.set_keepalive(Some(silence.as_secs()));
+    session.set_pipelined_prefix(read);
+    session
+}
+
+/// The connection after a request, with what was read of the next one. `None` when it is not to be used again.
+pub(super) async fn after(session: Box<ServerSession>) -> Option<(Stream, BytesMut)> {
+    let (stream, next) = session.finish().await.ok()??.into_parts();
+    Some((stream, next.unwrap_or_default()))
+}
 
 /// Per-request settings without which connections would live for ever or a pipelining client would break a
 /// healthy wait.

@@ -62,13 +62,11 @@ impl Edge {
             if !arrives(&mut stream, &mut head, idle, shutdown).await {
                 return;
             }
-            let (plan, lengths) = match Glimpse::of(&head) {
-                Glimpse::Clear(preview) => (preview.plan(&self.gateway), preview.lengths()),
+            let (plan, repeatable) = match Glimpse::of(&head) {
+                Glimpse::Clear(preview) => repeated::plan(&preview, &self.gateway),
                 Glimpse::Partial | Glimpse::Unclear => (None, None),
             };
-            let lengths =
-                lengths.filter(|_| plan.and_then(|plan| plan.rule).is_some_and(|rule| !rule.lifetimes.ttl.is_zero()));
-            let repeated = match lengths {
+            let repeated = match repeatable {
                 Some(lengths) => repeated::run(&self.gateway, &mut stream, &mut head, lengths).await,
                 None => Repeated::New(None),
             };
@@ -81,7 +79,7 @@ impl Edge {
                     continue;
                 }
             };
-            let session = session(stream, head);
+            let session = connection::session(stream, head, FIRST_REQUEST);
             let Some(plan) = plan else {
                 return Box::pin(self.proxied(session, shutdown)).await;
             };
@@ -103,8 +101,7 @@ impl Edge {
         let served = buffered::run(&self.gateway, &mut session, &mut context, plan).await;
         finish::run(&self.gateway, &session, None, &mut context);
         served.ok()?; // an answer that broke off must not look complete
-        let (stream, next) = session.finish().await.ok()??.into_parts();
-        Some((stream, next.unwrap_or_default()))
+        connection::after(session).await
     }
 
     /// Leaves the connection to Pingora, beginning with the request in `session`.
@@ -135,14 +132,6 @@ impl ServerApp for Edge {
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
-}
-
-/// A request whose beginning was read already.
-fn session(stream: Stream, head: BytesMut) -> Box<ServerSession> {
-    let mut session = Box::new(ServerSession::new_http1(stream));
-    session.set_keepalive(Some(FIRST_REQUEST.as_secs()));
-    session.set_pipelined_prefix(head);
-    session
 }
 
 /// Reads a request's head, at least as far as it can be judged. `false` when there is none to come: the client left,

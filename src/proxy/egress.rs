@@ -42,13 +42,8 @@ impl Egress {
         let served = run(&self.0, &mut session, &mut context).await;
         finish::run(&self.0, &session, None, &mut context);
         served.ok()?; // an answer that broke off must not look complete
-        let (stream, next) = session.finish().await.ok()??.into_parts();
-        let mut session = Box::new(ServerSession::new_http1(stream));
-        session.set_keepalive(Some(self.0.config.keepalive.as_secs()));
-        if let Some(next) = next {
-            session.set_pipelined_prefix(next);
-        }
-        Some(session)
+        let (stream, next) = connection::after(session).await?;
+        Some(connection::session(stream, next, self.0.config.keepalive))
     }
 }
 

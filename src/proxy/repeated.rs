@@ -8,7 +8,7 @@ use http::header::CONTENT_LENGTH;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::preview::Preview;
+use super::preview::{Plan, Preview};
 use super::{Gateway, deliver};
 use crate::cache::{CacheStatus, Entry};
 use crate::exchange::Account;
@@ -34,6 +34,15 @@ pub(super) enum Repeated {
     Gone,
     /// It goes the long way. Here are its bytes, if it is to be remembered.
     New(Option<Bytes>),
+}
+
+/// How a request is treated, and the lengths of its head and body if it may have come before: its bytes say all there
+/// is to know about it, and its answer may be stored.
+pub(super) fn plan<'g>(preview: &Preview<'_>, gateway: &'g Gateway) -> (Option<Plan<'g>>, Option<(usize, usize)>) {
+    let plan = preview.plan(gateway);
+    let is_stored = plan.and_then(|plan| plan.rule).is_some_and(|rule| !rule.lifetimes.ttl.is_zero());
+    let lengths = (preview.head_length, preview.length.unwrap_or_default());
+    (plan, (is_stored && preview.is_self_contained).then_some(lengths))
 }
 
 /// Reads the rest of a request, if it is about to arrive, and answers it, if it came before.
@@ -136,11 +145,4 @@ fn note(gateway: &Gateway, head: &[u8], status: StatusCode, began: Instant, is_w
         working: account.working,
         calling: account.calling,
     });
-}
-
-impl Preview<'_> {
-    /// The lengths of a request's head and body, if its bytes say all there is to know about it.
-    pub(super) fn lengths(&self) -> Option<(usize, usize)> {
-        self.is_self_contained.then_some((self.head_length, self.length.unwrap_or_default()))
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
@@ -13,15 +13,12 @@ use super::context::Context;
 use super::preview::Plan;
 use super::{Gateway, buffered, connection, deliver, respond};
 use crate::buffers::Lease;
-use crate::cache::{CacheStatus, Entry, Rule, is_unchanged, lasting};
+use crate::cache::{CacheStatus, Entry, Rule, is_unchanged};
 use crate::exchange::{Meaning, Refused, Shared};
 use crate::handoff::Exchange;
 use crate::sharing::Answer;
 use crate::telemetry::Outcome;
 use crate::telemetry::outcome::Mode;
-use crate::time::Instant;
-
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A request that was read whole.
 pub(super) struct Asked<'a> {
@@ -84,10 +81,7 @@ async fn answered(
             stored(session, &entry, status, is_unchanged(conditions, &entry.headers)).await
         }
         Answer::Live { head, mut reader, status } => {
-            let is_own = !head.status.is_success() || status != CacheStatus::Miss { collapsed: true };
-            let mut delivered = if is_own { head.headers } else { lasting(&head.headers) };
-            delivered.insert(CACHE_STATUS, status.value(None));
-            match deliver::head(session, head.status, &delivered) {
+            match deliver::head(session, head.status, &head.headers_for(status)) {
                 Ok(head) => deliver::streamed(session, head, &mut reader).await,
                 Err(_) => Outcome::ClientGone,
             }
@@ -107,11 +101,9 @@ async fn stored(session: &mut ServerSession, entry: &Arc<Entry>, found: CacheSta
 
 fn stored_head(entry: &Entry, found: CacheStatus, status: StatusCode, length: usize) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(entry.headers.len() + 3))?;
-    for (name, value) in entry.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
+    for (name, value) in entry.replayed(found).iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
         head.append_header(name.clone(), value.clone())?;
     }
-    head.insert_header(AGE, HeaderValue::from(entry.age(Instant::now()).as_secs()))?;
-    head.insert_header(CACHE_STATUS, found.value(None))?;
     if deliver::may_have_content(status) {
         head.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
     }

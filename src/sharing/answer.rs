@@ -28,11 +28,6 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
         Self { flights: Flights::new(common.config.max_followers), common }
     }
 
-    /// Counts a request that may be shared with nobody.
-    pub fn bypassed(&self, place: Place) {
-        self.common.cache_metrics.served(place, Served::Bypass);
-    }
-
     /// A stored answer that is fresh for this request, at once.
     pub fn fresh(&self, key: &Key, policy: &Policy, headers: &HeaderMap) -> Option<Answer<E>> {
         let (_, found) = self.find(key, policy, headers);
@@ -112,7 +107,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
     }
 
     async fn alone(&self, wanted: &Wanted, work: Box<dyn Work<E>>) -> Result<Answer<E>, Unanswered<E>> {
-        self.bypassed(wanted.place);
+        self.common.cache_metrics.served(wanted.place, Served::Bypass);
         let number = self.common.alone.fetch_add(1, Ordering::Relaxed);
         let key = Key::of([b"alone".as_slice(), &number.to_le_bytes()]);
         let Joined::Leads(leader, reader) = self.flights.join(&key, wanted.bound) else {

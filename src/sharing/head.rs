@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::Wanted;
 use crate::buffers::{Full, Lease};
-use crate::cache::{Key, KeyBuilder};
+use crate::cache::{CACHE_STATUS, CacheStatus, Key, KeyBuilder, lasting};
 
 /// What is shared besides an answer's bytes.
 #[derive(Clone, Debug)]
@@ -33,6 +33,15 @@ impl Head {
     pub fn new(status: StatusCode, headers: HeaderMap, lease: Option<Lease>) -> Self {
         let held = lease.map(|lease| Arc::new(Mutex::new(lease)));
         Self { status, headers, is_stream: false, varies: Arc::new([]), variant: None, is_private: false, held }
+    }
+
+    /// Its headers for one request. Whoever follows gets what is said of the answer, not of the leader's connection;
+    /// of an error it gets everything, `Retry-After` included.
+    pub fn headers_for(&self, found: CacheStatus) -> HeaderMap {
+        let is_followed = found == CacheStatus::Miss { collapsed: true } && self.status.is_success();
+        let mut headers = if is_followed { lasting(&self.headers) } else { self.headers.clone() };
+        headers.insert(CACHE_STATUS, found.value(None));
+        headers
     }
 
     /// Takes memory for more bytes, which the last reader of the answer gives back.

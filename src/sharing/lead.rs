@@ -1,7 +1,7 @@
 //! The leader's task: it belongs to the flight and to no request, looks again before it works, stores before it ends,
 //! and stops when nobody wants the answer any more.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header;
@@ -22,7 +22,9 @@ pub struct Publisher<'a, E> {
     leader: &'a Leader<Key, Head, E>,
     key: Key,
     wanted: &'a Wanted,
-    head: std::sync::OnceLock<Head>,
+    head: OnceLock<Head>,
+    /// All bytes, put together once.
+    whole: OnceLock<Option<Bytes>>,
     /// The store's generation when the work began.
     since: u64,
 }
@@ -80,9 +82,44 @@ impl<E: Clone> Publisher<'_, E> {
         self.wanted.policy.stores()
     }
 
-    /// All bytes; `None` when there were too many to keep.
+    /// All bytes, after the last; `None` when there were too many to keep.
     pub fn whole(&self) -> Option<Bytes> {
-        self.leader.whole()
+        self.whole.get_or_init(|| self.leader.whole()).clone()
+    }
+
+    /// Stores the answer, if it may be.
+    async fn keep(&self, storable: Storable) -> Result<(), NotStored> {
+        let (said, headers) = storable?;
+        let lifetimes = self.wanted.policy.lifetimes.obey(&said);
+        let head = self.head.get().ok_or(NotStored::Incomplete)?;
+        if !self.stores() || lifetimes.ttl.is_zero() {
+            return Err(NotStored::Forbidden);
+        }
+        if head.is_private {
+            return Err(NotStored::Private);
+        }
+        let body = self.whole().ok_or(NotStored::TooLarge)?;
+        if body.len() > self.common.config.store.max_entry {
+            return Err(NotStored::TooLarge);
+        }
+        let entry = Entry {
+            status: head.status,
+            headers,
+            body,
+            is_stream: head.is_stream,
+            stored: Instant::now(),
+            lifetimes: lifetimes.with_jitter(fastrand::f64()),
+            tags: self.wanted.policy.tags.clone(),
+            origin: self.wanted.origin.clone(),
+            meaning: self.wanted.key,
+        };
+        let key = head.variant.unwrap_or(self.key);
+        let stored = self.common.store.put(key, Stored::Entry(Arc::new(entry)), self.since).await;
+        if !stored {
+            return Err(NotStored::Purged);
+        }
+        self.common.cache_metrics.stored(self.wanted.place);
+        Ok(())
     }
 }
 
@@ -119,7 +156,8 @@ async fn lead<E: Clone + Send + Sync + 'static>(
 ) {
     let _in_flight = (common.drain.enter(), common.metrics.begin());
     let since = common.store.generation();
-    let publisher = Publisher { common, leader: &leader, key, wanted, head: std::sync::OnceLock::new(), since };
+    let publisher =
+        Publisher { common, leader: &leader, key, wanted, head: OnceLock::new(), whole: OnceLock::new(), since };
     if let Some(entry) = look_again(common, &key, wanted) {
         publish(&publisher, &entry).await;
         return leader.finish(End::Complete);
@@ -131,9 +169,7 @@ async fn lead<E: Clone + Send + Sync + 'static>(
     };
     match ended {
         Some(Ok(storable)) => {
-            let head = publisher.head.get().cloned();
-            let stored = keep(common, (head, &leader), key, wanted, storable, since).await;
-            if let Err(reason) = stored {
+            if let Err(reason) = publisher.keep(storable).await {
                 common.cache_metrics.not_stored(reason);
             }
             common.metrics.ended("complete");
@@ -161,44 +197,4 @@ async fn publish<E: Clone>(to: &Publisher<'_, E>, entry: &Entry) {
     head.is_stream = entry.is_stream;
     to.begin(head).await;
     to.leader.push(entry.body.clone()).await;
-}
-
-async fn keep<E: Clone>(
-    common: &Common,
-    (head, leader): (Option<Head>, &Leader<Key, Head, E>),
-    key: Key,
-    wanted: &Wanted,
-    storable: Storable,
-    since: u64,
-) -> Result<(), NotStored> {
-    let (said, headers) = storable?;
-    let lifetimes = wanted.policy.lifetimes.obey(&said);
-    let head = head.ok_or(NotStored::Incomplete)?;
-    if !wanted.policy.stores() || lifetimes.ttl.is_zero() {
-        return Err(NotStored::Forbidden);
-    }
-    if head.is_private {
-        return Err(NotStored::Private);
-    }
-    let body = leader.whole().ok_or(NotStored::TooLarge)?;
-    if body.len() > common.config.store.max_entry {
-        return Err(NotStored::TooLarge);
-    }
-    let entry = Entry {
-        status: head.status,
-        headers,
-        body,
-        is_stream: head.is_stream,
-        stored: Instant::now(),
-        lifetimes: lifetimes.with_jitter(fastrand::f64()),
-        tags: wanted.policy.tags.clone(),
-        origin: wanted.origin.clone(),
-        meaning: wanted.key,
-    };
-    let stored = common.store.put(head.variant.unwrap_or(key), Stored::Entry(Arc::new(entry)), since).await;
-    if !stored {
-        return Err(NotStored::Purged);
-    }
-    common.cache_metrics.stored(wanted.place);
-    Ok(())
 }
