@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where cargo puts release builds.
-BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
+BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / os.environ.get("SIDING_PROFILE", "release")
 
 PATIENCE_SECONDS = 30.0
 

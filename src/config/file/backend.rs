@@ -1,0 +1,50 @@
+//! The app and its queue.
+
+use serde::Deserialize;
+
+use super::super::defaults as d;
+use super::super::units::{Parsed, Period, Size};
+use super::address;
+use crate::backend::Address;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Backend {
+    pub(in crate::config) address: Parsed<Address>,
+    pub(in crate::config) workers: usize,
+    pub(in crate::config) threads: usize,
+    pub(in crate::config) timeout: Period,
+    pub(in crate::config) connect_timeout: Period,
+    pub(in crate::config) keepalive: Period,
+    pub(in crate::config) response_buffer: Size,
+    pub(in crate::config) queue: Queue,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Queue {
+    pub(in crate::config) capacity: usize,
+    pub(in crate::config) resume_capacity: usize,
+    pub(in crate::config) timeout: Period,
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self {
+            address: address(d::BACKEND),
+            workers: d::WORKERS,
+            threads: d::THREADS,
+            timeout: Period(d::BACKEND_TIMEOUT),
+            connect_timeout: Period(d::CONNECT_TIMEOUT),
+            keepalive: Period(d::BACKEND_KEEPALIVE),
+            response_buffer: Size(d::RESPONSE_BUFFER),
+            queue: Queue::default(),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { capacity: d::QUEUE_CAPACITY, resume_capacity: d::RESUME_CAPACITY, timeout: Period(d::QUEUE_TIMEOUT) }
+    }
+}
