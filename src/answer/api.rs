@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::fields::Fields;
 use super::openai_chat::Kind;
-use super::{Inconvertible, Unstorable, anthropic, gemini, openai_chat, openai_chunks, openai_responses, request};
+use super::{
+    Inconvertible, Tokens, Unstorable, anthropic, gemini, openai_chat, openai_chunks, openai_responses, request,
+};
 
 /// Whose API it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +105,11 @@ impl Api {
             Api::GeminiGenerate => gemini::storable(&answer),
             Api::GeminiEmbed => has_any(&answer, &["embedding", "embeddings"]),
         }
+    }
+
+    /// What an answer cost, or a stream as far as it came; None if the provider did not say.
+    pub fn tokens(self, form: Form, body: &[u8]) -> Option<Tokens> {
+        Tokens::of(self, form, body)
     }
 
     /// A complete stream as the plain answer that the same request would have got without streaming.
