@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cache", &["time", "telemetry"]),
     ("coalesce", &[]),
     ("answer", &[]),
+    ("relay", &["answer"]),
     ("buffers", &["telemetry"]),
     ("calls", &["time", "buffers", "media_type", "answer", "cache", "coalesce", "provider", "sharing"]),
     ("sharing", &["time", "telemetry", "drain", "buffers", "cache", "coalesce"]),
