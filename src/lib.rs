@@ -11,6 +11,7 @@
 //!        admission -> backend pass -> plain answer              -> proxy::deliver
 //!                                  -> call: the worker is free, calls::make answers it,
 //!                                     its result is journalled, and the request is sent again
+//!                                     (replay); or the client reads it first (relay: exchange::relay)
 //!    answers shared -> the same, but proxy::shared asks sharing first
 //! egress listener   -> proxy::egress -> calls::make             -> proxy::deliver
 //! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one -> store
@@ -57,7 +58,7 @@
 //! # Layers
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
-//! `exchange -> {admission, backend, handoff, calls, sharing}`; `calls -> {sharing, answer, provider}`; `relay -> answer`;
+//! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, provider}`; `relay -> answer`;
 //! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `route` names `admission`'s classes and `cache`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.

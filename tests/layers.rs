@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cache",
             "calls",
             "provider",
+            "relay",
             "sharing",
         ],
     ),

@@ -3,6 +3,7 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method};
+use url::Url;
 
 use super::{Config, When};
 use crate::answer::{Api, Asked, Vendor};
@@ -79,15 +80,20 @@ fn meaning<'a>(document: Document<'a>, ignored: &[String]) -> Document<'a> {
     document.without(&FORM).without(ignored)
 }
 
-/// The API and what is asked of it; `None` for what is not understood, so not shared.
-fn asked(provider: &Provider, request: &Request) -> Option<(Api, Asked)> {
+/// The API that a request is for, where it is known.
+pub fn api(provider: &Provider, method: &Method, url: &Url) -> Option<Api> {
     let vendor = match provider.dialect() {
         Dialect::Openai => Vendor::Openai,
         Dialect::Anthropic => Vendor::Anthropic,
         Dialect::Gemini => Vendor::Gemini,
     };
+    Api::of(vendor, url.path()).filter(|_| method == Method::POST)
+}
+
+/// The API and what is asked of it; `None` for what is not understood, so not shared.
+fn asked(provider: &Provider, request: &Request) -> Option<(Api, Asked)> {
     let (path, query) = (request.url.path(), request.url.query());
-    let api = Api::of(vendor, path).filter(|_| request.method == Method::POST)?;
+    let api = api(provider, &request.method, &request.url)?;
     Some((api, api.asked(path, query, &request.body)?))
 }
 

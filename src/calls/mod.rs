@@ -15,7 +15,7 @@ use crate::provider::{Failure, Provider, Request};
 use crate::sharing::{Answer, Sharing, Unanswered, Wanted};
 use crate::time::Duration;
 
-pub use identity::{Identity, meaning_of_body};
+pub use identity::{Identity, api, meaning_of_body};
 pub use reply::{Reply, ReplyBody};
 
 /// How answers of calls are shared where neither view nor call says more.

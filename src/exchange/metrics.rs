@@ -6,7 +6,7 @@ use super::Account;
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS};
 use crate::telemetry::{Outcome, Reason, Registry};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// Families about exchanges.
 #[derive(Debug)]
@@ -17,14 +17,20 @@ pub struct Metrics {
     duration: Vec<Histogram>,
     overhead: Histogram,
     in_flight: IntGauge,
-    pub(super) calling: IntGauge,
+    calling: IntGauge,
     pub(super) handoff_refused: IntCounterVec,
-    pub(super) seconds_saved: Counter,
+    saved_by_replay: Counter,
+    saved_by_relay: Counter,
+    relays: IntCounterVec,
+    pub(super) relay_passes: IntCounterVec,
     pub(super) drift: IntCounter,
     pub(super) unconsumed: IntCounter,
     pub(super) kept: IntCounter,
     pub(super) reused: IntCounter,
 }
+
+/// How relayed streams end: whole, broken off by the provider or by us, given up by their clients.
+const RELAY_RESULTS: [&str; 3] = ["complete", "broken", "client_gone"];
 
 const HANDOFF_REASONS: [Reason; 6] = [
     Reason::HandoffInvalid,
@@ -46,6 +52,7 @@ impl Metrics {
         let duration = modes.map(|mode| duration.with_label_values(&[mode]));
         let reasons = HANDOFF_REASONS.map(Reason::as_str);
         let saved = "Time exchanges waited for providers without a worker; its rate is the number of workers saved.";
+        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &["replay", "relay"]);
         Self {
             ended: ended.into(),
             duration: duration.into(),
@@ -62,9 +69,20 @@ impl Metrics {
                 "reason",
                 &reasons,
             ),
-            seconds_saved: registry
-                .float_counters("worker_seconds_saved_total", saved, "mode", &["replay"])
-                .with_label_values(&["replay"]),
+            saved_by_replay: saved.with_label_values(&["replay"]),
+            saved_by_relay: saved.with_label_values(&["relay"]),
+            relays: registry.counters(
+                "relays_total",
+                "Streams that were relayed to clients, by how they ended.",
+                "result",
+                &RELAY_RESULTS,
+            ),
+            relay_passes: registry.counters(
+                "relay_passes_total",
+                "Last passes after a relayed stream, in which the app saves it, by result.",
+                "result",
+                &["saved", "failed", "refused"],
+            ),
             drift: registry.counter("drift_total", "Results delivered to their call site though the prompt differed."),
             unconsumed: registry.counter("results_unconsumed_total", "Results that the final answer did not use."),
             kept: registry.counter("results_kept_total", "Results kept because their exchange could not resume."),
@@ -77,12 +95,23 @@ impl Metrics {
         Counted::new(&self.in_flight)
     }
 
+    /// Counts an exchange as waiting for a provider, and the time as saved, while the guard lives.
+    pub(super) fn suspend(&self, mode: Mode) -> Suspended {
+        let saved = if mode == Mode::Relay { &self.saved_by_relay } else { &self.saved_by_replay };
+        Suspended { _counted: Counted::new(&self.calling), since: Instant::now(), saved: saved.clone() }
+    }
+
+    /// A relayed stream ended, or its client left.
+    pub(super) fn relayed(&self, result: &str) {
+        self.relays.with_label_values(&[result]).inc();
+    }
+
     /// An exchange ended.
     pub fn ended(&self, account: &Account, outcome: Outcome, total: Duration) {
         let mode = account.mode as usize;
         self.ended[mode][outcome.position()].inc();
         self.duration[mode].observe(total.as_secs_f64());
-        if outcome == Outcome::Answered && matches!(account.mode, Mode::Plain | Mode::Replay) {
+        if outcome == Outcome::Answered && matches!(account.mode, Mode::Plain | Mode::Replay | Mode::Relay) {
             self.overhead.observe(account.overhead(total).as_secs_f64());
         }
     }
@@ -93,12 +122,26 @@ impl Metrics {
     }
 }
 
+/// An exchange waits, and no worker does.
+#[derive(Debug)]
+pub(super) struct Suspended {
+    _counted: Counted,
+    since: Instant,
+    saved: Counter,
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        self.saved.inc_by(self.since.elapsed().as_secs_f64());
+    }
+}
+
 /// One more on a gauge while it lives.
 #[derive(Debug)]
 pub struct Counted(IntGauge);
 
 impl Counted {
-    pub(super) fn new(gauge: &IntGauge) -> Self {
+    fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }

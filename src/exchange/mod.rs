@@ -3,8 +3,10 @@
 //! worker answers. It must never know how clients are connected.
 
 mod account;
+mod answer;
 mod call;
 mod metrics;
+mod relay;
 mod run;
 mod shared;
 
@@ -26,7 +28,9 @@ use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
 
 pub use account::Account;
+pub use answer::{Answer, Body, Broken};
 pub use metrics::{Counted, Metrics};
+pub use relay::Relay;
 pub use run::{REQUEST_START, request_start};
 pub use shared::{Meaning, Shared};
 
@@ -39,6 +43,8 @@ pub struct Config {
     pub queue_timeout: Duration,
     /// How long a pass may take.
     pub pass_timeout: Duration,
+    /// How long a client that reads a relayed stream hears nothing.
+    pub relay_silence: Duration,
     /// What an app may hand over.
     pub limits: Limits,
 }

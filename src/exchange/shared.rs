@@ -146,8 +146,8 @@ impl Work<Refused> for Run {
     async fn run(self: Box<Self>, to: &Publisher<'_, Refused>) -> Result<Storable, Refused> {
         let mut answer = loop {
             let mut account = Account::new(Mode::Plain);
-            let offer = self.exchanges.offer.as_ref().filter(|_| self.is_offered);
-            let running = self.exchanges.run(offer, &self.exchange, self.request_again(), &mut account);
+            let (exchange, request) = (self.exchange.clone(), self.request_again());
+            let running = self.exchanges.run(self.is_offered, exchange, request, &mut account);
             match Box::pin(running).await {
                 Ok(answer) => break answer,
                 Err(refused) if self.may_help(refused.reason) && to.elect_successor() => {}
@@ -159,6 +159,7 @@ impl Work<Refused> for Run {
         let varies = varies(&answer.headers);
         let mut head = Head::new(answer.status, answer.headers, Some(self.exchanges.buffers.lease()));
         head.is_private = varies.is_none()
+            || answer.body.is_relayed() // its last pass is for its own client
             || head.headers.contains_key(SET_COOKIE)
             || said.no_store
             || (said.private && self.is_public);

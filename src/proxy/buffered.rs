@@ -15,9 +15,8 @@ use super::body::Unread;
 use super::context::{Context, Stage};
 use super::preview::Plan;
 use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared};
-use crate::backend::Answer;
 use crate::buffers::Lease;
-use crate::exchange::{Refused, Request};
+use crate::exchange::{Answer, Refused, Request};
 use crate::route::Policy;
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
@@ -48,7 +47,8 @@ pub(super) async fn run(
     let Ok(request) = take_request(session, body, lease, plan.policy) else {
         return Ok(respond::gone(session, context));
     };
-    let running = Box::pin(contained(gateway.exchanges.run(plan.offer, &exchange, request, &mut context.account)));
+    let running =
+        Box::pin(contained(gateway.exchanges.run(plan.offer.is_some(), exchange, request, &mut context.account)));
     let ended = tokio::select! {
         biased;
         ended = running => ended,
@@ -68,8 +68,10 @@ async fn answered(
 ) -> Result<bool> {
     let began = Instant::now();
     connection::close_if_draining(gateway, session);
+    let is_relayed = answer.body.is_relayed();
     let outcome = deliver::run(session, answer).await;
-    context.account.client += began.elapsed();
+    let spent = if is_relayed { &mut context.account.calling } else { &mut context.account.client };
+    *spent += began.elapsed();
     ended(context, outcome)
 }
 

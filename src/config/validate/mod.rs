@@ -93,6 +93,7 @@ fn exchange_config(file: &File) -> exchange::Config {
         deadline: handoff.deadline.0,
         queue_timeout: file.backend.queue.timeout.0,
         pass_timeout: file.backend.timeout.0,
+        relay_silence: handoff.relay_keepalive.0,
         limits: Limits {
             max_calls: handoff.max_calls,
             max_call_bytes: handoff.max_call_bytes.0,
@@ -168,6 +169,7 @@ impl Check<'_> {
             ("server.body_timeout", file.server.body_timeout),
             ("server.write_timeout", file.server.write_timeout),
             ("handoff.deadline", file.handoff.deadline),
+            ("handoff.relay_keepalive", file.handoff.relay_keepalive),
         ] {
             self.period(key, period);
         }
