@@ -23,6 +23,8 @@ pub struct Behaviour {
     pub finish: Finish,
     /// Call a tool, if the request offers one.
     pub tool: bool,
+    /// Each event of a stream tells when it was sent.
+    pub stamp: bool,
     /// A fault instead of a good answer.
     pub fault: Fault,
 }
@@ -38,6 +40,7 @@ impl Default for Behaviour {
             fail_first: None,
             finish: Finish::Stop,
             tool: false,
+            stamp: false,
             fault: Fault::None,
         }
     }

@@ -3,7 +3,7 @@
 use std::future;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -20,6 +20,7 @@ use crate::dialect::{Answer, Asked, Dialect, Endpoint, Script, Step};
 use crate::directive;
 use crate::recorder::Recorded;
 use crate::simulation::Simulation;
+use crate::stamp;
 use crate::tally::{Ending, InFlight};
 use crate::wire::WireFault;
 
@@ -32,6 +33,8 @@ struct Waiting {
     asked: Asked,
     opening: String,
     behaviour: Behaviour,
+    /// Since the Unix epoch.
+    received: Duration,
     in_flight: InFlight,
 }
 
@@ -60,6 +63,7 @@ pub(crate) async fn answer_call(
 
 /// Everything that needs the request itself, so that none of it is kept while the call waits.
 fn begin(simulation: &Simulation, endpoint: Endpoint, parts: Parts, body: Bytes) -> Result<Waiting, Refused> {
+    let received = stamp::now();
     let read = endpoint.read(parts.uri.path(), &body);
     let prompt = read.as_ref().map_or("", |request| &request.prompt);
     let fingerprint = answer::fingerprint(prompt);
@@ -77,7 +81,7 @@ fn begin(simulation: &Simulation, endpoint: Endpoint, parts: Parts, body: Bytes)
     };
     let behaviour = behaviour(simulation, &request.prompt, in_flight.ordinal);
     let opening = answer::opening(&request.prompt);
-    Ok(Waiting { endpoint, asked: request.asked, opening, behaviour, in_flight })
+    Ok(Waiting { endpoint, asked: request.asked, opening, behaviour, received, in_flight })
 }
 
 fn behaviour(simulation: &Simulation, prompt: &str, ordinal: u64) -> Behaviour {
@@ -122,12 +126,13 @@ async fn finish(waiting: Waiting, wire: WireFault) -> io::Result<Response<ReplyB
 }
 
 fn reply(waiting: Waiting, tail: Tail) -> Response<ReplyBody> {
-    let Waiting { endpoint, asked, opening, behaviour, in_flight } = waiting;
-    let answer = Answer::new(opening, &behaviour, in_flight.sequence, now());
+    let Waiting { endpoint, asked, opening, behaviour, received, in_flight } = waiting;
+    let answer = Answer::new(opening, &behaviour, in_flight.sequence, stamp::now().as_secs());
     let script = endpoint.reply(&asked, &answer);
+    let stamped = (behaviour.stamp && script.is_of_events()).then_some(received);
     let interval = Duration::from_secs_f64(1.0 / behaviour.token_rate);
     let head = head(endpoint.dialect(), 200, in_flight.sequence);
-    with_body(head, script, |script| ReplyBody::of_call(script, interval, tail, in_flight))
+    with_body(head, script, |script| ReplyBody::of_call(script, interval, tail, in_flight).stamped(stamped))
 }
 
 /// Well-formed HTTP that holds half a document.
@@ -179,8 +184,4 @@ pub(crate) fn with_body(head: Builder, script: Script, body: impl FnOnce(Script)
     let head = head.header("content-type", script.content_type);
     let head = if script.streamed { head.header("cache-control", "no-cache") } else { head };
     head.body(body(script)).expect("our own header names and values are valid")
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+/// The type of a body of events.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+
 /// The body of a reply.
 pub(crate) struct Script {
     pub(crate) content_type: &'static str,
@@ -34,7 +37,12 @@ impl Script {
     }
 
     pub(super) fn events(steps: Vec<Step>) -> Self {
-        Self { content_type: "text/event-stream; charset=utf-8", steps, streamed: true }
+        Self { content_type: EVENTS, steps, streamed: true }
+    }
+
+    /// Whether its steps are server-sent events.
+    pub(crate) fn is_of_events(&self) -> bool {
+        self.content_type == EVENTS && self.streamed
     }
 
     #[cfg(test)]
