@@ -31,6 +31,8 @@ pub struct Identity {
     pub key: Key,
     /// The API and the form of the answer, where both are understood and the answer is shared.
     pub(super) asked: Option<(Api, Asked)>,
+    /// The API, where it is known.
+    pub(super) api: Option<Api>,
 }
 
 impl Identity {
@@ -42,7 +44,8 @@ impl Identity {
         policy: &mut Policy,
         client: &HeaderMap,
     ) -> Self {
-        let asked = asked(provider, request);
+        let api = api(provider, request);
+        let asked = api.and_then(|api| Some((api, asked(api, request)?)));
         let document = asked.and_then(|_| Document::read(&request.body));
         let shares = document.as_ref().is_some_and(|document| match config.when {
             // Each turn changes the conversation that the provider keeps.
@@ -63,7 +66,7 @@ impl Identity {
         if !shares {
             policy.scope = Scope::Nobody;
         }
-        Self { key: key.finish(), asked: asked.filter(|_| policy.scope != Scope::Nobody) }
+        Self { key: key.finish(), asked: asked.filter(|_| policy.scope != Scope::Nobody), api }
     }
 }
 
@@ -79,16 +82,18 @@ fn meaning<'a>(document: Document<'a>, ignored: &[String]) -> Document<'a> {
     document.without(&FORM).without(ignored)
 }
 
-/// The API and what is asked of it; `None` for what is not understood, so not shared.
-fn asked(provider: &Provider, request: &Request) -> Option<(Api, Asked)> {
+fn api(provider: &Provider, request: &Request) -> Option<Api> {
     let vendor = match provider.dialect() {
         Dialect::Openai => Vendor::Openai,
         Dialect::Anthropic => Vendor::Anthropic,
         Dialect::Gemini => Vendor::Gemini,
     };
-    let (path, query) = (request.url.path(), request.url.query());
-    let api = Api::of(vendor, path).filter(|_| request.method == Method::POST)?;
-    Some((api, api.asked(path, query, &request.body)?))
+    Api::of(vendor, request.url.path()).filter(|_| request.method == Method::POST)
+}
+
+/// What is asked of an API; `None` for what is not understood, so not shared.
+fn asked(api: Api, request: &Request) -> Option<Asked> {
+    api.asked(request.url.path(), request.url.query(), &request.body)
 }
 
 fn add_target(request: &Request, key: &mut KeyBuilder) {

@@ -78,7 +78,7 @@ impl Running<'_> {
         };
         let asking = async {
             let Reply { status, headers, body } =
-                self.all.calls.make(provider, request, said, &self.request.headers).await?;
+                self.all.calls.make(provider, request, said, &self.request.headers, &self.request.origin).await?;
             let body = body.collect().await.map_err(NoReply::Failed)?;
             Ok(Response { status: status.as_u16(), headers, body })
         };
