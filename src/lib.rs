@@ -36,6 +36,7 @@
 //! | [`cache`] | keys by meaning, lifetimes, entries, the store |
 //! | [`answer`] | the answers of LLM APIs: from plain to stream and back, what they say, what they cost |
 //! | [`relay`] | a provider's stream in the format that a client reads |
+//! | [`usage`] | what calls cost, and what sharing saved |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
@@ -58,7 +59,8 @@
 //! # Layers
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
-//! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, provider}`; `relay -> answer`;
+//! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
+//! `{relay, usage} -> answer`;
 //! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `route` names `admission`'s classes and `cache`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
@@ -87,3 +89,4 @@ pub mod server;
 pub mod sharing;
 pub mod telemetry;
 pub mod time;
+pub mod usage;

@@ -19,7 +19,7 @@ use crate::admission::{Admission, Bulkhead, Class, Refusal};
 use crate::backend::Backend;
 use crate::buffers::{Buffers, Lease};
 use crate::cache::Memory;
-use crate::calls::Calls;
+use crate::calls::{Calls, Origin};
 use crate::drain::Drain;
 use crate::handoff::{Limits, Offer, Recorded};
 use crate::provider::Providers;
@@ -140,6 +140,8 @@ pub struct Request {
     pub class: Class,
     /// The limit it shares with others of its route.
     pub bulkhead: Option<Bulkhead>,
+    /// Where its calls come from.
+    pub origin: Origin,
 }
 
 /// An exchange that the app did not answer.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,6 +17,7 @@ use super::context::{Context, Stage};
 use super::preview::Plan;
 use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared};
 use crate::buffers::Lease;
+use crate::calls::Origin;
 use crate::exchange::{Answer, Refused, Request};
 use crate::route::Policy;
 use crate::telemetry::outcome::Mode;
@@ -44,7 +46,7 @@ pub(super) async fn run(
         let asked = shared::Asked { exchange, body, lease, plan, rule };
         return shared::run(gateway, session, context, asked).await;
     }
-    let Ok(request) = take_request(session, body, lease, plan.policy) else {
+    let Ok(request) = take_request(gateway, session, body, lease, plan.policy) else {
         return Ok(respond::gone(session, context));
     };
     let running =
@@ -95,14 +97,22 @@ pub(super) async fn read(gateway: &Gateway, session: &mut ServerSession) -> Resu
 }
 
 /// Takes the request out of the session.
-pub(super) fn take_request(session: &mut ServerSession, body: Bytes, lease: Lease, policy: Policy) -> Result<Request> {
+pub(super) fn take_request(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    body: Bytes,
+    lease: Lease,
+    policy: Policy,
+) -> Result<Request> {
     let (client, is_tls) = (hygiene::client_address(session), hygiene::is_tls(session));
     let Parts { method, uri, mut headers, .. } = take_head(session)?;
     // First, or a client could nominate what is set below.
     hygiene::remove_connection_headers(&mut headers);
     hygiene::request(&headers, &uri, client.as_deref(), is_tls).apply(&mut headers);
     let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })
+    let pattern = policy.rule.and_then(|rule| gateway.routes.pattern(rule));
+    let origin = pattern.map_or(Origin::NoRoute, |pattern| Origin::Route(Arc::clone(pattern)));
+    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead, origin })
 }
 
 /// Takes the request's head out of the session, which goes on with what it needs to frame an answer: an exchange that

@@ -17,7 +17,7 @@ use pingora::server::ShutdownWatch;
 use super::body::Unread;
 use super::context::Context;
 use super::{Gateway, buffered, connection, deliver, finish, hygiene, request, respond};
-use crate::calls::{Directives, NoReply, Reply};
+use crate::calls::{Directives, NoReply, Origin, Reply};
 use crate::provider::{Failure, Provider, Request};
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
@@ -82,7 +82,7 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
     let client = request.headers.clone();
     let said = Directives::default();
     let calling = async {
-        let reply = gateway.exchanges.calls.make(provider, request, &said, &client).await;
+        let reply = gateway.exchanges.calls.make(provider, request, &said, &client, &Origin::Egress).await;
         drop(lease);
         reply.map_err(|no_reply| reason(&no_reply).into())
     };

@@ -1,5 +1,7 @@
 //! Which rule a request falls under. First match in file order; it must never look at a body.
 
+use std::sync::Arc;
+
 use globset::{GlobBuilder, GlobMatcher};
 use http::Method;
 
@@ -33,7 +35,7 @@ pub fn may_share(method: &Method) -> bool {
 
 /// A path pattern.
 #[derive(Clone, Debug)]
-pub struct Pattern(GlobMatcher);
+pub struct Pattern(GlobMatcher, Arc<str>);
 
 /// Not a pattern.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,7 @@ pub struct BadPattern(String);
 impl Pattern {
     /// As it was written.
     pub fn as_str(&self) -> &str {
-        self.0.glob().glob()
+        &self.1
     }
 }
 
@@ -55,7 +57,7 @@ impl std::str::FromStr for Pattern {
             return Err(BadPattern("it does not begin with /".into()));
         }
         let glob = GlobBuilder::new(text).literal_separator(true).build();
-        glob.map(|glob| Self(glob.compile_matcher())).map_err(|error| BadPattern(error.kind().to_string()))
+        glob.map(|glob| Self(glob.compile_matcher(), text.into())).map_err(|error| BadPattern(error.kind().to_string()))
     }
 }
 
@@ -70,14 +72,20 @@ pub struct Policy {
     pub bulkhead: Option<Bulkhead>,
     /// How its answer is shared.
     pub sharing: Option<SharingRule>,
+    /// The rule; `None` where none matches.
+    pub rule: Option<RuleNumber>,
 }
+
+/// Names a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleNumber(usize);
 
 /// Names a rule's [`Rule`] of sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharingRule(usize);
 
 /// What holds where no rule matches.
-const DEFAULT: Policy = Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None };
+const DEFAULT: Policy = Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None, rule: None };
 
 /// All rules, compiled.
 #[derive(Debug)]
@@ -99,7 +107,8 @@ impl Table {
                     Bulkhead(limits.len() - 1)
                 });
                 let sharing = config.cache.is_some().then_some(SharingRule(position));
-                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead, sharing };
+                let rule = Some(RuleNumber(position));
+                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead, sharing, rule };
                 (config, policy)
             })
             .collect();
@@ -119,6 +128,11 @@ impl Table {
         let Some((config, policy)) = self.rules.iter().find(|(config, _)| matches(config)) else { return DEFAULT };
         let may_share = may_share(method) && (method != Method::POST || config.methods.contains(method));
         Policy { sharing: policy.sharing.filter(|_| may_share), ..*policy }
+    }
+
+    /// A rule's path pattern, as it was written.
+    pub fn pattern(&self, RuleNumber(position): RuleNumber) -> Option<&Arc<str>> {
+        self.rules.get(position).map(|(config, _)| &config.path.1)
     }
 
     /// How answers under a rule are shared.

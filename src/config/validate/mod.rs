@@ -2,6 +2,7 @@
 //! and the environment. Every fault is collected.
 
 mod cache;
+mod prices;
 mod providers;
 mod routes;
 mod secrets;
@@ -45,6 +46,7 @@ pub(in crate::config) fn validate(
     let providers = check.providers(file);
     let routes = check.routes(file);
     let (calls, sharing) = check.cache(file);
+    let prices = check.prices(file);
     let server = check.server(file);
     let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
@@ -69,6 +71,7 @@ pub(in crate::config) fn validate(
         providers,
         calls,
         sharing,
+        prices,
         routes,
     })
 }
