@@ -6,6 +6,7 @@ mod api;
 mod fields;
 mod gemini;
 mod json;
+mod limits;
 mod openai_chat;
 mod openai_chunks;
 mod openai_responses;
@@ -19,5 +20,6 @@ mod usage;
 mod verdict;
 
 pub use api::{Api, Asked, Form, Vendor};
+pub use limits::Unlimited;
 pub use usage::UsageFilter;
 pub use verdict::{Inconvertible, Unstorable};

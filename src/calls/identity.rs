@@ -42,7 +42,7 @@ impl Identity {
         policy: &mut Policy,
         client: &HeaderMap,
     ) -> Self {
-        let asked = asked(provider, request);
+        let asked = asked(vendor(provider), request);
         let document = asked.and_then(|_| Document::read(&request.body));
         let shares = document.as_ref().is_some_and(|document| match config.when {
             // Each turn changes the conversation that the provider keeps.
@@ -80,15 +80,22 @@ fn meaning<'a>(document: Document<'a>, ignored: &[String]) -> Document<'a> {
 }
 
 /// The API and what is asked of it; `None` for what is not understood, so not shared.
-fn asked(provider: &Provider, request: &Request) -> Option<(Api, Asked)> {
-    let vendor = match provider.dialect() {
+pub(super) fn asked(vendor: Vendor, request: &Request) -> Option<(Api, Asked)> {
+    let api = api(vendor, request)?;
+    Some((api, api.asked(request.url.path(), request.url.query(), &request.body)?))
+}
+
+/// The API that a request is for.
+pub(super) fn api(vendor: Vendor, request: &Request) -> Option<Api> {
+    Api::of(vendor, request.url.path()).filter(|_| request.method == Method::POST)
+}
+
+pub(super) fn vendor(provider: &Provider) -> Vendor {
+    match provider.dialect() {
         Dialect::Openai => Vendor::Openai,
         Dialect::Anthropic => Vendor::Anthropic,
         Dialect::Gemini => Vendor::Gemini,
-    };
-    let (path, query) = (request.url.path(), request.url.query());
-    let api = Api::of(vendor, path).filter(|_| request.method == Method::POST)?;
-    Some((api, api.asked(path, query, &request.body)?))
+    }
 }
 
 fn add_target(request: &Request, key: &mut KeyBuilder) {
