@@ -5,6 +5,7 @@
 
 mod body;
 mod buffered;
+mod call;
 mod connection;
 mod context;
 mod deliver;
