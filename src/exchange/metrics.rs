@@ -4,9 +4,9 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Account;
 use crate::telemetry::outcome::Mode;
-use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS};
+use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS, POOL_SECONDS};
 use crate::telemetry::{Outcome, Reason, Registry};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// Families about exchanges.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub struct Metrics {
     pub(super) calling: IntGauge,
     pub(super) handoff_refused: IntCounterVec,
     pub(super) seconds_saved: Counter,
+    seconds_saved_by_terminating: Counter,
+    /// By [`Authorized`].
+    authorizations: [IntCounter; Authorized::WORDS.len()],
+    authorization_duration: Histogram,
     pub(super) drift: IntCounter,
     pub(super) unconsumed: IntCounter,
     pub(super) kept: IntCounter,
@@ -45,7 +49,13 @@ impl Metrics {
             modes.map(|mode| Outcome::words().map(|outcome| ended.with_label_values(&[mode, outcome])).collect());
         let duration = modes.map(|mode| duration.with_label_values(&[mode]));
         let reasons = HANDOFF_REASONS.map(Reason::as_str);
+        let authorizations = registry.counter_vec(
+            "authorizations_total",
+            "Questions to the app whether a call may be made, by its answer.",
+            &["result"],
+        );
         let saved = "Time exchanges waited for providers without a worker; its rate is the number of workers saved.";
+        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &["replay", "terminate"]);
         Self {
             ended: ended.into(),
             duration: duration.into(),
@@ -62,9 +72,14 @@ impl Metrics {
                 "reason",
                 &reasons,
             ),
-            seconds_saved: registry
-                .float_counters("worker_seconds_saved_total", saved, "mode", &["replay"])
-                .with_label_values(&["replay"]),
+            seconds_saved: saved.with_label_values(&["replay"]),
+            seconds_saved_by_terminating: saved.with_label_values(&["terminate"]),
+            authorizations: Authorized::WORDS.map(|word| authorizations.with_label_values(&[word])),
+            authorization_duration: registry.histogram(
+                "authorization_duration_seconds",
+                "Time from such a question to its answer, waiting for a worker included.",
+                POOL_SECONDS,
+            ),
             drift: registry.counter("drift_total", "Results delivered to their call site though the prompt differed."),
             unconsumed: registry.counter("results_unconsumed_total", "Results that the final answer did not use."),
             kept: registry.counter("results_kept_total", "Results kept because their exchange could not resume."),
@@ -87,6 +102,16 @@ impl Metrics {
         }
     }
 
+    /// A provider answered a client for so long, and no worker was held.
+    pub fn terminated(&self, took: Duration) {
+        self.seconds_saved_by_terminating.inc_by(took.as_secs_f64());
+    }
+
+    /// Counts a question to the app when the guard is dropped; as abandoned, unless it is told how it ended.
+    pub(super) fn authorizing(&self) -> Authorizing<'_> {
+        Authorizing { metrics: self, since: Instant::now(), ended: Authorized::Abandoned }
+    }
+
     /// A call that no pass of ours asked for.
     pub fn unexpected_call(&self) {
         self.handoff_refused.with_label_values(&[Reason::HandoffUnexpected.as_str()]).inc();
@@ -107,5 +132,45 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// What became of a question whether a call may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Authorized {
+    /// It may.
+    Granted,
+    /// The app answered the client itself.
+    Denied,
+    /// The answer cannot be understood.
+    Invalid,
+    /// There was no answer.
+    Failed,
+    /// The client left before.
+    Abandoned,
+}
+
+impl Authorized {
+    const WORDS: [&str; 5] = ["granted", "denied", "invalid", "failed", "abandoned"];
+}
+
+/// A question under way.
+pub(super) struct Authorizing<'a> {
+    metrics: &'a Metrics,
+    since: Instant,
+    ended: Authorized,
+}
+
+impl Authorizing<'_> {
+    /// Notes how it ended.
+    pub(super) fn ended(&mut self, how: Authorized) {
+        self.ended = how;
+    }
+}
+
+impl Drop for Authorizing<'_> {
+    fn drop(&mut self) {
+        self.metrics.authorizations[self.ended as usize].inc();
+        self.metrics.authorization_duration.observe(self.since.elapsed().as_secs_f64());
     }
 }

@@ -19,6 +19,7 @@ mod repeated;
 mod request;
 mod respond;
 mod shared;
+mod terminate;
 
 use std::sync::Arc;
 
