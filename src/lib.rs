@@ -13,7 +13,9 @@
 //!                                     its result is journalled, and the request is sent again
 //!                                     (replay); or the client reads it first (relay: exchange::relay)
 //!    answers shared -> the same, but proxy::shared asks sharing first
-//! egress listener   -> proxy::egress -> calls::make             -> proxy::deliver
+//!    a provider answers -> proxy::terminate -> exchange::authorize asks the app: no -> its answer
+//!                                                                             yes -> calls::make
+//! egress listener   -> proxy::egress -> calls::make (proxy::call) -> proxy::deliver
 //! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one -> store
 //! one Outcome per exchange -> proxy::finish: metrics, access log
 //! ```
@@ -49,8 +51,8 @@
 //! through a worker, a *call* one LLM request that the app asked for; the *journal* holds results so far. An
 //! *exchange* is everything from the client's request to its response. A *permit* is the right to occupy one
 //! worker. A *flight* is one piece of work shared by all who want its answer, an *entry* a stored answer, a *scope* who
-//! may share. A *provider* is an LLM vendor, the *backend* is the app. An *outcome* is how an exchange ended, a
-//! *reason* why Siding answered itself.
+//! may share. A *provider* is an LLM vendor, the *backend* is the app. A route is *terminated* when a provider answers it;
+//! the app's *grant* says whether and how. An *outcome* is how an exchange ended, a *reason* why Siding answered itself.
 //!
 //! # Values, in this order
 //!

@@ -73,13 +73,13 @@ pub(super) fn with_usage(body: &[u8]) -> Option<Bytes> {
 }
 
 /// Puts text where `part`, a part of the body, stands.
-fn replace(body: &[u8], part: &str, text: &str) -> Bytes {
+pub(super) fn replace(body: &[u8], part: &str, text: &str) -> Bytes {
     let start = offset(body, part.as_bytes());
     [&body[..start], text.as_bytes(), &body[start + part.len()..]].concat().into()
 }
 
 /// Puts a field first in an object that has others; `object` is a part of the body.
-fn insert(body: &[u8], object: &[u8], field: &str) -> Bytes {
+pub(super) fn insert(body: &[u8], object: &[u8], field: &str) -> Bytes {
     let brace = object.iter().position(|byte| *byte == b'{').unwrap_or_default();
     let (before, after) = body.split_at(offset(body, object) + brace + 1);
     [before, field.as_bytes(), b",", after].concat().into()

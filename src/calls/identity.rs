@@ -85,16 +85,23 @@ fn meaning<'a>(document: Document<'a>, ignored: &[String]) -> Document<'a> {
 
 /// The API that a request is for, where it is known.
 pub fn api(provider: &Provider, method: &Method, url: &Url) -> Option<Api> {
-    let vendor = match provider.dialect() {
-        Dialect::Openai => Vendor::Openai,
-        Dialect::Anthropic => Vendor::Anthropic,
-        Dialect::Gemini => Vendor::Gemini,
-    };
+    api_of(vendor(provider), method, url)
+}
+
+pub(super) fn api_of(vendor: Vendor, method: &Method, url: &Url) -> Option<Api> {
     Api::of(vendor, url.path()).filter(|_| method == Method::POST)
 }
 
+pub(super) fn vendor(provider: &Provider) -> Vendor {
+    match provider.dialect() {
+        Dialect::Openai => Vendor::Openai,
+        Dialect::Anthropic => Vendor::Anthropic,
+        Dialect::Gemini => Vendor::Gemini,
+    }
+}
+
 /// What is asked of an API; `None` for what is not understood, so not shared.
-fn asked(api: Api, request: &Request) -> Option<Asked> {
+pub(super) fn asked(api: Api, request: &Request) -> Option<Asked> {
     api.asked(request.url.path(), request.url.query(), &request.body)
 }
 

@@ -1,9 +1,11 @@
 //! One call to a provider, whoever asks for it: what it means, who may share its answer, and the answer in the form
 //! that was asked for. Told in order: `identity` says what the call means, `sharing` finds or fetches the answer,
-//! `work` is how it is fetched, `reply` brings it into the caller's form. It must never know what a client's request or
+//! `work` is how it is fetched, `reply` brings it into the caller's form. `limits` says which calls may be made at all where
+//! somebody else decides that. It must never know what a client's request or
 //! a pass is.
 
 mod identity;
+mod limits;
 mod reply;
 mod work;
 
@@ -19,6 +21,7 @@ use crate::time::Duration;
 use crate::usage::Meter;
 
 pub use identity::{Identity, api, meaning_of_body};
+pub use limits::{BadPattern, Beyond, Limits, Summary};
 pub use reply::{Reply, ReplyBody};
 
 /// How answers of calls are shared where neither view nor call says more.

@@ -157,3 +157,43 @@ fn numbers_beyond_every_machine_are_faults() {
             .is_ok_and(|c| c.exchange.limits.max_document() == usize::MAX)
     );
 }
+
+#[test]
+fn a_terminated_route_names_a_provider_and_who_authorises_it() {
+    let config = read(
+        "[[routes]]\npath = \"/llm/**\"\nterminate = { provider = \"openai\", authorize = \"/auth/?a=b\", strip = \"/llm\" }\n\
+         [[routes]]\npath = \"/open\"\nterminate = { provider = \"gemini\", public = true }",
+    );
+    let routes = config.unwrap().routes;
+    let [asked, public] = [0, 1].map(|n: usize| routes[n].terminate.clone().unwrap());
+    assert_eq!((asked.provider.as_str(), asked.strip.as_str()), ("openai", "/llm"));
+    assert_eq!((asked.authorize.as_deref(), public.authorize), (Some("/auth/?a=b"), None));
+}
+
+#[test]
+fn every_fault_of_a_terminated_route_is_reported_with_its_remedy() {
+    let fault_of = |terminate: &str| faults(&format!("[[routes]]\npath = \"/llm/**\"\nterminate = {{ {terminate} }}"));
+    for (terminate, expected) in [
+        (r#"authorize = "/a""#, "siding.toml:3: routes[0].terminate.provider: add this key"),
+        (r#"provider = "other", public = true"#, "there is no provider \"other\"; known are anthropic, gemini, openai"),
+        (r#"provider = "openai""#, "siding.toml:3: routes[0].terminate.authorize: name the app's path"),
+        (r#"provider = "openai", authorize = "/a", public = true"#, "terminate.public: a public route asks nobody"),
+        (r#"provider = "openai", authorize = "http://a/""#, "terminate.authorize: \"http://a/\" is not a path"),
+        (r#"provider = "openai", authorize = "/a b""#, "terminate.authorize: "),
+        (r#"provider = "openai", authorize = "/a#b""#, "terminate.authorize: "),
+        (r#"provider = "openai", public = true, strip = "llm""#, "terminate.strip: must be the beginning"),
+        (r#"provider = "openai", public = true, strip = "/llm/""#, "terminate.strip: "),
+        (r#"provider = "openai", public = true, strip = "/l""#, "terminate.strip: "),
+        (r#"provider = "openai", public = true, strip = "/llm/**""#, "terminate.strip: "),
+        (r#"provider = "openai", public = true, key = 1"#, "terminate.key: there is no key `key`"),
+    ] {
+        let reported = fault_of(terminate);
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+    let other = faults(
+        "[[routes]]\npath = \"/llm\"\nhandoff = true\ncache = {}\nterminate = { provider = \"openai\", public = true }",
+    );
+    for key in ["siding.toml:3: routes[0].handoff: take this out", "siding.toml:4: routes[0].cache: take this out"] {
+        assert!(other.contains(key), "{other}");
+    }
+}

@@ -202,7 +202,7 @@ fn not_cached() -> Response {
     }
 }
 
-fn directives(said: Sharing) -> Directives {
+pub(super) fn directives(said: Sharing) -> Directives {
     let period = |millis: Option<u64>| millis.map(Duration::from_millis);
     Directives {
         ttl: period(said.ttl_ms),

@@ -15,7 +15,7 @@ use pingora::protocols::http::ServerSession;
 use super::body::Unread;
 use super::context::{Context, Stage};
 use super::preview::Plan;
-use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared};
+use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared, terminate};
 use crate::buffers::Lease;
 use crate::calls::Origin;
 use crate::exchange::{Answer, Refused, Request};
@@ -31,6 +31,9 @@ pub(super) async fn run(
     context: &mut Context,
     plan: Plan<'_>,
 ) -> Result<bool> {
+    if let Some(termination) = plan.termination {
+        return terminate::run(gateway, session, context, plan.policy, termination).await;
+    }
     context.account.mode = Mode::Plain;
     let exchange = match request::accept(gateway, session, context) {
         Ok(exchange) => exchange,
@@ -62,7 +65,8 @@ pub(super) async fn run(
     }
 }
 
-async fn answered(
+/// Delivers the app's answer.
+pub(super) async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,

@@ -24,7 +24,7 @@ use server::Server;
 pub(super) use cache::Cache;
 pub(super) use prices::Price;
 pub(super) use providers::Provider;
-pub(super) use routes::{Class, Route, RouteCache, RouteScope};
+pub(super) use routes::{Class, Route, RouteCache, RouteScope, Terminate};
 pub(super) use server::Tls;
 
 /// The whole file.

@@ -7,6 +7,7 @@ mod providers;
 mod routes;
 mod secrets;
 mod server;
+mod terminate;
 
 use super::fault::Fault;
 use super::file::File;
@@ -44,7 +45,7 @@ pub(in crate::config) fn validate(
     let address = check.backend_address(file);
     let keys = check.keys(file);
     let providers = check.providers(file);
-    let routes = check.routes(file);
+    let routes = check.routes(file, &providers);
     let (calls, sharing) = check.cache(file);
     let prices = check.prices(file);
     let server = check.server(file);
