@@ -13,7 +13,9 @@
 //!                                     its result is journalled, and the request is sent again
 //!                                     (replay); or the client reads it first (relay: exchange::relay)
 //!    answers shared -> the same, but proxy::shared asks sharing first
-//! egress listener   -> proxy::egress -> calls::make             -> proxy::deliver
+//!    a provider answers -> proxy::terminate -> exchange::authorize asks the app: no -> its answer
+//!                                                                             yes -> calls::make
+//! egress listener   -> proxy::egress -> calls::make (proxy::call) -> proxy::deliver
 //! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one -> store
 //! one Outcome per exchange -> proxy::finish: metrics, access log
 //! ```
@@ -36,6 +38,7 @@
 //! | [`cache`] | keys by meaning, lifetimes, entries, the store |
 //! | [`answer`] | the answers of LLM APIs: from plain to stream and back, what they say, what they cost |
 //! | [`relay`] | a provider's stream in the format that a client reads |
+//! | [`usage`] | what calls cost, and what sharing saved |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
@@ -48,8 +51,8 @@
 //! through a worker, a *call* one LLM request that the app asked for; the *journal* holds results so far. An
 //! *exchange* is everything from the client's request to its response. A *permit* is the right to occupy one
 //! worker. A *flight* is one piece of work shared by all who want its answer, an *entry* a stored answer, a *scope* who
-//! may share. A *provider* is an LLM vendor, the *backend* is the app. An *outcome* is how an exchange ended, a
-//! *reason* why Siding answered itself.
+//! may share. A *provider* is an LLM vendor, the *backend* is the app. A route is *terminated* when a provider answers it;
+//! the app's *grant* says whether and how. An *outcome* is how an exchange ended, a *reason* why Siding answered itself.
 //!
 //! # Values, in this order
 //!
@@ -58,7 +61,8 @@
 //! # Layers
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
-//! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, provider}`; `relay -> answer`;
+//! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
+//! `{relay, usage} -> answer`;
 //! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `route` names `admission`'s classes and `cache`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
@@ -87,3 +91,4 @@ pub mod server;
 pub mod sharing;
 pub mod telemetry;
 pub mod time;
+pub mod usage;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::fields::Fields;
 use super::openai_chat::Kind;
 use super::{
-    Inconvertible, Tokens, Unstorable, anthropic, gemini, openai_chat, openai_chunks, openai_responses, request,
+    Inconvertible, Tokens, Unlimited, Unstorable, anthropic, gemini, limits, openai_chat, openai_chunks,
+    openai_responses, request,
 };
 
 /// Whose API it is.
@@ -56,6 +57,14 @@ pub struct Asked {
     pub usage: bool,
 }
 
+impl Vendor {
+    /// The model that a request names by its path or JSON body. None where it names none, or where two readers might
+    /// find two.
+    pub fn model(self, path: &str, body: &[u8]) -> Option<String> {
+        limits::model(self, path, body)
+    }
+}
+
 impl Api {
     /// The API that a vendor has at a path.
     pub fn of(vendor: Vendor, path: &str) -> Option<Api> {
@@ -82,10 +91,23 @@ impl Api {
         request::asked(self, path, query, body)
     }
 
+    /// The model that a request names, in its path or its body.
+    pub fn model(self, path: &str, body: &[u8]) -> Option<String> {
+        request::model(self, path, body)
+    }
+
     /// The body to send upstream for a stream that others may share: one that asks for usage, which callers without
     /// interest are spared by [`super::UsageFilter`]. None if it can go as it is.
     pub fn with_usage(self, body: &[u8]) -> Option<Bytes> {
         matches!(self, Api::OpenaiChat | Api::OpenaiCompletions).then(|| request::with_usage(body)).flatten()
+    }
+
+    /// The body to send for an answer of at most so many tokens: None if it can go as it is, which asks for fewer.
+    ///
+    /// # Errors
+    /// It asks for more, or not so that every reader would understand the same.
+    pub fn limited(self, body: &[u8], most: u64) -> Result<Option<Bytes>, Unlimited> {
+        limits::limited(self, body, most)
     }
 
     /// Whether an answer with a 2xx status may be stored.

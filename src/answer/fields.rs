@@ -10,6 +10,10 @@ use serde_json::value::RawValue;
 #[derive(Clone, Default)]
 pub(super) struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
+/// Two readers might take two fields for the one that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ambiguous;
+
 impl<'a> Fields<'a> {
     pub(super) fn parse(json: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
@@ -35,6 +39,18 @@ impl<'a> Fields<'a> {
     /// The value of a field, if it is not null.
     pub(super) fn given(&self, key: &str) -> Option<&'a RawValue> {
         self.get(key).filter(|raw| !is_null(raw))
+    }
+
+    /// The value of a field that goes by these names, null included, if every reader would find the same one: some
+    /// readers ignore case, and of repeated fields some take the first.
+    pub(super) fn only(&self, names: &[&str]) -> Result<Option<&'a RawValue>, Ambiguous> {
+        let is_meant = |name: &str| names.iter().any(|meant| meant.eq_ignore_ascii_case(name));
+        let mut meant = self.0.iter().filter(|(name, _)| is_meant(name));
+        match (meant.next(), meant.next()) {
+            (None, _) => Ok(None),
+            (Some((name, value)), None) if names.contains(&name.as_str()) => Ok(Some(value)),
+            _ => Err(Ambiguous),
+        }
     }
 
     pub(super) fn text(&self, key: &str) -> Option<Cow<'a, str>> {

@@ -20,7 +20,11 @@ impl Tokens {
     pub(super) fn of(api: Api, form: Form, body: &[u8]) -> Option<Self> {
         let mut count = Count::default();
         match form {
-            Form::Plain => count.add(api, &Fields::parse(body)?),
+            // Gemini's streams are lists of answers where SSE was not asked for.
+            Form::Plain => {
+                let answers = serde_json::from_slice(body).unwrap_or_else(|_| Vec::from_iter(Fields::parse(body)));
+                answers.iter().for_each(|answer| count.add(api, answer));
+            }
             Form::Stream => {
                 for event in sse::events(body).take_while(|event| event.data.trim_ascii() != DONE) {
                     // Most events are text; only those that may tell usage are worth opening.
@@ -107,4 +111,55 @@ fn update(known: &mut Option<u64>, later: Option<u64>) {
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::samples;
+
+    fn tokens(input: u64, output: u64, cached_input: u64) -> Option<Tokens> {
+        Some(Tokens { input, output, cached_input })
+    }
+
+    #[test]
+    fn every_api_says_what_it_cost_in_both_forms() {
+        for (api, plain, cost) in [
+            (Api::OpenaiChat, samples::chat(&samples::chat_choices()), tokens(9, 4, 8)),
+            (Api::OpenaiResponses, samples::response(), tokens(3, 0, 0)),
+            (Api::AnthropicMessages, samples::anthropic(), tokens(13, 40, 3)),
+            (Api::GeminiGenerate, samples::gemini(), tokens(4, 5, 0)),
+        ] {
+            let plain = plain.to_string();
+            assert_eq!(api.tokens(Form::Plain, plain.as_bytes()), cost, "{api:?}");
+            let stream = api.chunk(plain.as_bytes(), true).unwrap();
+            assert_eq!(api.tokens(Form::Stream, &stream), cost, "{api:?}");
+        }
+    }
+
+    #[test]
+    fn embeddings_and_lists_say_what_they_cost() {
+        let embeddings = br#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#;
+        assert_eq!(Api::OpenaiEmbeddings.tokens(Form::Plain, embeddings), tokens(8, 0, 0));
+        let list = br#"[{"usageMetadata":{"promptTokenCount":8}},{"usageMetadata":{"promptTokenCount":8,
+            "candidatesTokenCount":2,"thoughtsTokenCount":3,"toolUsePromptTokenCount":1,"cachedContentTokenCount":99}}]"#;
+        assert_eq!(
+            Api::GeminiGenerate.tokens(Form::Plain, list),
+            tokens(9, 5, 9),
+            "no more from a cache than there was"
+        );
+    }
+
+    #[test]
+    fn what_is_not_said_costs_nothing_known() {
+        for (form, body) in [
+            (Form::Plain, "{}"),
+            (Form::Plain, "not JSON"),
+            (Form::Plain, r#"{"usage":{"prompt_tokens":"many","completion_tokens":-1}}"#),
+            (Form::Stream, "data: {\"choices\":[],\"usage\":null}\n\ndata: [DONE]\n\n"),
+            (Form::Stream, "data: [DONE]\n\ndata: {\"usage\":{\"prompt_tokens\":1}}\n\n"),
+        ] {
+            assert_eq!(Api::OpenaiChat.tokens(form, body.as_bytes()), None, "{body}");
+        }
+    }
 }

@@ -120,6 +120,21 @@ fn a_provider_key_that_is_not_in_the_environment_is_a_fault() {
 }
 
 #[test]
+fn a_price_must_be_whole_and_one_that_a_model_can_have() {
+    let reported = faults("[prices.\"gpt-4.1\"]\ninput = -1\ncached_input = nan\n[prices.b]\ncost = 1");
+    for expected in [
+        "siding.toml:2: prices.gpt-4.1.input: must be between 0 and 1000000: dollars for a million tokens",
+        "siding.toml:1: prices.gpt-4.1.output: add this key, it has no default",
+        "siding.toml:3: prices.gpt-4.1.cached_input: must be between",
+        "siding.toml:5: prices.b.cost: there is no key `cost`; known here are `input`, `output`, `cached_input`",
+    ] {
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+    let config = read("[prices.\"openai/m\"]\ninput = 3\noutput = 0.5").unwrap();
+    assert_eq!(config.prices["openai/m"], usage::Price { input: 3.0, output: 0.5, cached_input: 3.0 });
+}
+
+#[test]
 fn secrets_never_show_in_debug_output() {
     let shown = format!("{:?}", read("").unwrap());
     assert!(!shown.contains("0123456789abcdef"), "{shown}");
@@ -141,4 +156,44 @@ fn numbers_beyond_every_machine_are_faults() {
         read("[handoff]\nmax_calls = 9000000000000000000")
             .is_ok_and(|c| c.exchange.limits.max_document() == usize::MAX)
     );
+}
+
+#[test]
+fn a_terminated_route_names_a_provider_and_who_authorises_it() {
+    let config = read(
+        "[[routes]]\npath = \"/llm/**\"\nterminate = { provider = \"openai\", authorize = \"/auth/?a=b\", strip = \"/llm\" }\n\
+         [[routes]]\npath = \"/open\"\nterminate = { provider = \"gemini\", public = true }",
+    );
+    let routes = config.unwrap().routes;
+    let [asked, public] = [0, 1].map(|n: usize| routes[n].terminate.clone().unwrap());
+    assert_eq!((asked.provider.as_str(), asked.strip.as_str()), ("openai", "/llm"));
+    assert_eq!((asked.authorize.as_deref(), public.authorize), (Some("/auth/?a=b"), None));
+}
+
+#[test]
+fn every_fault_of_a_terminated_route_is_reported_with_its_remedy() {
+    let fault_of = |terminate: &str| faults(&format!("[[routes]]\npath = \"/llm/**\"\nterminate = {{ {terminate} }}"));
+    for (terminate, expected) in [
+        (r#"authorize = "/a""#, "siding.toml:3: routes[0].terminate.provider: add this key"),
+        (r#"provider = "other", public = true"#, "there is no provider \"other\"; known are anthropic, gemini, openai"),
+        (r#"provider = "openai""#, "siding.toml:3: routes[0].terminate.authorize: name the app's path"),
+        (r#"provider = "openai", authorize = "/a", public = true"#, "terminate.public: a public route asks nobody"),
+        (r#"provider = "openai", authorize = "http://a/""#, "terminate.authorize: \"http://a/\" is not a path"),
+        (r#"provider = "openai", authorize = "/a b""#, "terminate.authorize: "),
+        (r#"provider = "openai", authorize = "/a#b""#, "terminate.authorize: "),
+        (r#"provider = "openai", public = true, strip = "llm""#, "terminate.strip: must be the beginning"),
+        (r#"provider = "openai", public = true, strip = "/llm/""#, "terminate.strip: "),
+        (r#"provider = "openai", public = true, strip = "/l""#, "terminate.strip: "),
+        (r#"provider = "openai", public = true, strip = "/llm/**""#, "terminate.strip: "),
+        (r#"provider = "openai", public = true, key = 1"#, "terminate.key: there is no key `key`"),
+    ] {
+        let reported = fault_of(terminate);
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+    let other = faults(
+        "[[routes]]\npath = \"/llm\"\nhandoff = true\ncache = {}\nterminate = { provider = \"openai\", public = true }",
+    );
+    for key in ["siding.toml:3: routes[0].handoff: take this out", "siding.toml:4: routes[0].cache: take this out"] {
+        assert!(other.contains(key), "{other}");
+    }
 }

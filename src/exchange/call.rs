@@ -10,7 +10,7 @@ use super::run::Running;
 use super::{Account, Exchanges, KEEP_RESULTS_FOR, Refused};
 use crate::buffers::Full;
 use crate::cache::{Key, Scope, Weigh};
-use crate::calls::{Directives, NoReply, Reply};
+use crate::calls::{Directives, NoReply, Origin, Reply};
 use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response, Sharing};
 use crate::provider::{self, Failure};
 use crate::telemetry::Reason;
@@ -93,7 +93,8 @@ impl Running {
         let Call { name, digest, method, url, headers, body, timeout_ms, cache } = call;
         let patience = timeout_ms.map(Duration::from_millis);
         let request = provider::Request { method, url, headers, body, patience };
-        (Asked { request, said: directives(cache.unwrap_or_default()) }, Place { name, digest })
+        let (said, origin) = (directives(cache.unwrap_or_default()), self.request.origin.clone());
+        (Asked { request, said, origin }, Place { name, digest })
     }
 
     /// A result of an earlier exchange that could not use it.
@@ -144,6 +145,7 @@ impl Running {
 pub(super) struct Asked {
     pub(super) request: provider::Request,
     said: Directives,
+    origin: Origin,
 }
 
 /// A call's identity in the journal.
@@ -165,7 +167,7 @@ pub(super) async fn open(all: &Exchanges, asked: Asked, client: &HeaderMap) -> R
     let Some(provider) = all.providers.resolve(&asked.request.url) else {
         return Err(Recorded::Error { error: CallError::Connect, message: "no provider has this URL".into() });
     };
-    let reply = all.calls.make(provider, asked.request, &asked.said, client).await;
+    let reply = all.calls.make(provider, asked.request, &asked.said, client, &asked.origin).await;
     reply.map_err(|no_reply| match no_reply {
         NoReply::NotCached => Recorded::Response(not_cached()),
         NoReply::Failed(failure) => failed(&failure),
@@ -200,7 +202,7 @@ fn not_cached() -> Response {
     }
 }
 
-fn directives(said: Sharing) -> Directives {
+pub(super) fn directives(said: Sharing) -> Directives {
     let period = |millis: Option<u64>| millis.map(Duration::from_millis);
     Directives {
         ttl: period(said.ttl_ms),

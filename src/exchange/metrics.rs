@@ -4,7 +4,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Account;
 use crate::telemetry::outcome::Mode;
-use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS};
+use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS, POOL_SECONDS};
 use crate::telemetry::{Outcome, Reason, Registry};
 use crate::time::{Duration, Instant};
 
@@ -21,8 +21,12 @@ pub struct Metrics {
     pub(super) handoff_refused: IntCounterVec,
     saved_by_replay: Counter,
     saved_by_relay: Counter,
+    saved_by_terminating: Counter,
     relays: IntCounterVec,
     pub(super) relay_passes: IntCounterVec,
+    /// By [`Authorized`].
+    authorizations: [IntCounter; Authorized::WORDS.len()],
+    authorization_duration: Histogram,
     pub(super) drift: IntCounter,
     pub(super) unconsumed: IntCounter,
     pub(super) kept: IntCounter,
@@ -51,8 +55,14 @@ impl Metrics {
             modes.map(|mode| Outcome::words().map(|outcome| ended.with_label_values(&[mode, outcome])).collect());
         let duration = modes.map(|mode| duration.with_label_values(&[mode]));
         let reasons = HANDOFF_REASONS.map(Reason::as_str);
+        let authorizations = registry.counter_vec(
+            "authorizations_total",
+            "Questions to the app whether a call may be made, by its answer.",
+            &["result"],
+        );
         let saved = "Time exchanges waited for providers without a worker; its rate is the number of workers saved.";
-        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &["replay", "relay"]);
+        let modes_that_save = ["replay", "relay", "terminate"];
+        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &modes_that_save);
         Self {
             ended: ended.into(),
             duration: duration.into(),
@@ -71,6 +81,7 @@ impl Metrics {
             ),
             saved_by_replay: saved.with_label_values(&["replay"]),
             saved_by_relay: saved.with_label_values(&["relay"]),
+            saved_by_terminating: saved.with_label_values(&["terminate"]),
             relays: registry.counters(
                 "relays_total",
                 "Streams that were relayed to clients, by how they ended.",
@@ -82,6 +93,12 @@ impl Metrics {
                 "Last passes after a relayed stream, in which the app saves it, by result.",
                 "result",
                 &["saved", "failed", "refused"],
+            ),
+            authorizations: Authorized::WORDS.map(|word| authorizations.with_label_values(&[word])),
+            authorization_duration: registry.histogram(
+                "authorization_duration_seconds",
+                "Time from such a question to its answer, waiting for a worker included.",
+                POOL_SECONDS,
             ),
             drift: registry.counter("drift_total", "Results delivered to their call site though the prompt differed."),
             unconsumed: registry.counter("results_unconsumed_total", "Results that the final answer did not use."),
@@ -114,6 +131,16 @@ impl Metrics {
         if outcome == Outcome::Answered && matches!(account.mode, Mode::Plain | Mode::Replay | Mode::Relay) {
             self.overhead.observe(account.overhead(total).as_secs_f64());
         }
+    }
+
+    /// A provider answered a client for so long, and no worker was held.
+    pub fn terminated(&self, took: Duration) {
+        self.saved_by_terminating.inc_by(took.as_secs_f64());
+    }
+
+    /// Counts a question to the app when the guard is dropped; as abandoned, unless it is told how it ended.
+    pub(super) fn authorizing(&self) -> Authorizing<'_> {
+        Authorizing { metrics: self, since: Instant::now(), ended: Authorized::Abandoned }
     }
 
     /// A call that no pass of ours asked for.
@@ -150,5 +177,45 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// What became of a question whether a call may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Authorized {
+    /// It may.
+    Granted,
+    /// The app answered the client itself.
+    Denied,
+    /// The answer cannot be understood.
+    Invalid,
+    /// There was no answer.
+    Failed,
+    /// The client left before.
+    Abandoned,
+}
+
+impl Authorized {
+    const WORDS: [&str; 5] = ["granted", "denied", "invalid", "failed", "abandoned"];
+}
+
+/// A question under way.
+pub(super) struct Authorizing<'a> {
+    metrics: &'a Metrics,
+    since: Instant,
+    ended: Authorized,
+}
+
+impl Authorizing<'_> {
+    /// Notes how it ended.
+    pub(super) fn ended(&mut self, how: Authorized) {
+        self.ended = how;
+    }
+}
+
+impl Drop for Authorizing<'_> {
+    fn drop(&mut self) {
+        self.metrics.authorizations[self.ended as usize].inc();
+        self.metrics.authorization_duration.observe(self.since.elapsed().as_secs_f64());
     }
 }

@@ -1,14 +1,17 @@
 //! The story of one exchange; read this first. A request is sent through a worker; when the worker hands calls
 //! over, it is free again, the calls are made, and the request is sent once more with the results, until the
-//! worker answers. It must never know how clients are connected.
+//! worker answers. Where a client makes its call itself, the app is only asked whether it may (`authorize`). It must never know how clients are connected.
 
 mod account;
 mod answer;
+mod authorize;
 mod call;
+mod grant;
 mod metrics;
 mod relay;
 mod run;
 mod shared;
+mod users;
 
 use std::sync::Arc;
 
@@ -19,20 +22,24 @@ use crate::admission::{Admission, Bulkhead, Class, Refusal};
 use crate::backend::Backend;
 use crate::buffers::{Buffers, Lease};
 use crate::cache::Memory;
-use crate::calls::Calls;
+use crate::calls::{Calls, Origin};
 use crate::drain::Drain;
 use crate::handoff::{Limits, Offer, Recorded};
 use crate::provider::Providers;
 use crate::sharing::Sharing;
 use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
+use users::Users;
 
 pub use account::Account;
 pub use answer::{Answer, Body, Broken};
+pub use authorize::{Question, Verdict};
+pub use grant::Grant;
 pub use metrics::{Counted, Metrics};
 pub use relay::Relay;
 pub use run::{REQUEST_START, request_start};
 pub use shared::{Meaning, Shared};
+pub use users::Place;
 
 /// How long exchanges may take and how much they may hold.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +79,8 @@ pub struct Exchanges {
     pub kept: Memory<Recorded>,
     /// Who is still being served.
     pub drain: Drain,
+    /// Calls of users whom the app names.
+    users: Users,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -118,6 +127,7 @@ impl Exchanges {
             buffers,
             kept: Memory::new(KEEP_RESULTS_BYTES),
             drain,
+            users: Users::default(),
             metrics: Metrics::new(registry),
         }
     }
@@ -140,6 +150,8 @@ pub struct Request {
     pub class: Class,
     /// The limit it shares with others of its route.
     pub bulkhead: Option<Bulkhead>,
+    /// Where its calls come from.
+    pub origin: Origin,
 }
 
 /// An exchange that the app did not answer.

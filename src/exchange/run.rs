@@ -280,7 +280,7 @@ pub fn request_start() -> HeaderValue {
         .expect("digits are valid in a header")
 }
 
-fn fault_reason(fault: &Fault) -> Reason {
+pub(super) fn fault_reason(fault: &Fault) -> Reason {
     match fault {
         Fault::Connect(_) => Reason::BackendConnect,
         Fault::Closed(_) => Reason::BackendClosed,

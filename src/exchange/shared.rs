@@ -188,10 +188,10 @@ impl Work<Refused> for Run {
 impl Run {
     /// The body is accounted for once.
     fn request_again(&self) -> Request {
-        let Request { method, target, headers, body, class, bulkhead, .. } = &self.request;
+        let Request { method, target, headers, body, class, bulkhead, origin, .. } = &self.request;
         let (class, bulkhead, lease) = (*class, *bulkhead, self.exchanges.buffers.lease());
         let (method, target, headers, body) = (method.clone(), target.clone(), headers.clone(), body.clone());
-        Request { method, target, headers, body, lease, class, bulkhead }
+        Request { method, target, headers, body, lease, class, bulkhead, origin: origin.clone() }
     }
 
     /// Whether another try may help, and can do no harm: nothing ran, or running twice means nothing.

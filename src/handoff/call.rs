@@ -248,7 +248,7 @@ impl RawCall {
             return Err(Invalid::Limit(format!("a call's body has {is} bytes, {allowed} are allowed")));
         }
         let Self { name, digest, timeout_ms, cache, .. } = self;
-        if cache.as_ref().is_some_and(|cache| cache.tags.len() > MAX_TAGS || !cache.names().all(is_name)) {
+        if cache.as_ref().is_some_and(|cache| !cache.has_valid_names()) {
             return Err(Invalid::Malformed("a scope or tag is not a name, or there are too many".into()));
         }
         Ok(Call { name, digest, method, url, headers, body, timeout_ms, cache })
@@ -256,6 +256,11 @@ impl RawCall {
 }
 
 impl Sharing {
+    /// Whether scope and tags are names, and there are not too many.
+    pub fn has_valid_names(&self) -> bool {
+        self.tags.len() <= MAX_TAGS && self.names().all(is_name)
+    }
+
     fn names(&self) -> impl Iterator<Item = &str> {
         self.tags.iter().chain(&self.scope).map(String::as_str)
     }

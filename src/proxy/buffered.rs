@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -14,8 +15,9 @@ use pingora::protocols::http::ServerSession;
 use super::body::Unread;
 use super::context::{Context, Stage};
 use super::preview::Plan;
-use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared};
+use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared, terminate};
 use crate::buffers::Lease;
+use crate::calls::Origin;
 use crate::exchange::{Answer, Refused, Request};
 use crate::route::Policy;
 use crate::telemetry::outcome::Mode;
@@ -29,6 +31,9 @@ pub(super) async fn run(
     context: &mut Context,
     plan: Plan<'_>,
 ) -> Result<bool> {
+    if let Some(termination) = plan.termination {
+        return terminate::run(gateway, session, context, plan.policy, termination).await;
+    }
     context.account.mode = Mode::Plain;
     let exchange = match request::accept(gateway, session, context) {
         Ok(exchange) => exchange,
@@ -44,7 +49,7 @@ pub(super) async fn run(
         let asked = shared::Asked { exchange, body, lease, plan, rule };
         return shared::run(gateway, session, context, asked).await;
     }
-    let Ok(request) = take_request(session, body, lease, plan.policy) else {
+    let Ok(request) = take_request(gateway, session, body, lease, plan.policy) else {
         return Ok(respond::gone(session, context));
     };
     let running =
@@ -60,7 +65,8 @@ pub(super) async fn run(
     }
 }
 
-async fn answered(
+/// Delivers the app's answer.
+pub(super) async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
@@ -95,14 +101,22 @@ pub(super) async fn read(gateway: &Gateway, session: &mut ServerSession) -> Resu
 }
 
 /// Takes the request out of the session.
-pub(super) fn take_request(session: &mut ServerSession, body: Bytes, lease: Lease, policy: Policy) -> Result<Request> {
+pub(super) fn take_request(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    body: Bytes,
+    lease: Lease,
+    policy: Policy,
+) -> Result<Request> {
     let (client, is_tls) = (hygiene::client_address(session), hygiene::is_tls(session));
     let Parts { method, uri, mut headers, .. } = take_head(session)?;
     // First, or a client could nominate what is set below.
     hygiene::remove_connection_headers(&mut headers);
     hygiene::request(&headers, &uri, client.as_deref(), is_tls).apply(&mut headers);
     let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })
+    let pattern = policy.rule.and_then(|rule| gateway.routes.pattern(rule));
+    let origin = pattern.map_or(Origin::NoRoute, |pattern| Origin::Route(Arc::clone(pattern)));
+    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead, origin })
 }
 
 /// Takes the request's head out of the session, which goes on with what it needs to frame an answer: an exchange that

@@ -1,6 +1,7 @@
 //! What is known about one request while Pingora carries it.
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::Gateway;
 use crate::admission::Permit;
@@ -19,8 +20,18 @@ pub struct Context {
     pub(super) stage: Stage,
     /// The request's bytes, where they say all there is to know about it.
     pub(super) bytes: Option<Bytes>,
+    /// What the app said when it authorised the request, where it was asked.
+    pub(super) granted: Option<Box<Granted>>,
     /// Keeps a shutdown waiting; `None` between connections.
     pub(super) in_flight: Option<(InFlight, crate::exchange::Counted)>,
+}
+
+/// What the app said of a request that it does not answer.
+pub(super) struct Granted {
+    /// The user's label, for the access log.
+    pub(super) user: Option<String>,
+    /// What the client is told besides the answer, whoever gives it.
+    pub(super) headers: HeaderMap,
 }
 
 /// Where the request stands.
@@ -42,6 +53,7 @@ impl Context {
             account: Account::new(Mode::PassThrough),
             stage: Stage::Received,
             bytes: None,
+            granted: None,
             in_flight: Some(in_flight),
         }
     }

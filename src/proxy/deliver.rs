@@ -7,7 +7,6 @@ use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
 use super::hygiene;
-use crate::calls::ReplyBody;
 use crate::coalesce::{End, Reader};
 use crate::exchange::{self, Answer, Broken, Refused};
 use crate::hop_by_hop;
@@ -36,12 +35,6 @@ impl Pieces for Reader<Head, Refused> {
             Err(End::Complete) => None,
             Err(End::Failed(_) | End::Abandoned) => Some(Err(Broken)),
         }
-    }
-}
-
-impl Pieces for ReplyBody {
-    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        Some(self.next().await?.map_err(|_| Broken))
     }
 }
 

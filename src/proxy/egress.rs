@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use pingora::apps::ServerApp;
 use pingora::prelude::Result;
@@ -15,13 +13,13 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::body::Unread;
+use super::call::{self, Call};
 use super::context::Context;
-use super::{Gateway, buffered, connection, deliver, finish, hygiene, request, respond};
-use crate::calls::{Directives, NoReply, Reply};
-use crate::provider::{Failure, Provider, Request};
+use super::{Gateway, buffered, connection, finish, hygiene, request, respond};
+use crate::calls::{Directives, Origin};
+use crate::provider::{Provider, Request};
+use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
-use crate::telemetry::{Outcome, Reason};
-use crate::time::Instant;
 
 /// The application of the egress listener.
 pub struct Egress(Gateway);
@@ -77,38 +75,24 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
     let Some((provider, request)) = resolve(gateway, head, body) else {
         return respond::refuse(gateway, session, context, Reason::ProviderUnknown.into()).await;
     };
-    context.account.calls += 1;
-    let began = Instant::now();
     let client = request.headers.clone();
     let said = Directives::default();
     let calling = async {
-        let reply = gateway.exchanges.calls.make(provider, request, &said, &client).await;
+        let origin = &Origin::Egress;
+        let call = Call { provider, request, said: &said, client: &client, origin };
+        let reply = call::make(gateway, call, &mut context.account).await;
         drop(lease);
-        reply.map_err(|no_reply| reason(&no_reply).into())
+        reply
     };
     let ended = tokio::select! {
         biased;
         ended = Box::pin(buffered::contained(calling)) => ended,
         _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
-    context.account.calling += began.elapsed();
     match ended {
-        Ok(reply) => answered(gateway, session, context, reply).await,
+        Ok(reply) => call::answered(gateway, session, context, reply).await,
         Err(refused) => respond::refuse(gateway, session, context, refused).await,
     }
-}
-
-async fn answered(gateway: &Gateway, session: &mut ServerSession, context: &mut Context, reply: Reply) -> Result<bool> {
-    connection::close_if_draining(gateway, session);
-    let Reply { status, mut headers, mut body } = reply;
-    if let Some(length) = body.length() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    let outcome = match deliver::head(session, status, &headers) {
-        Ok(head) => deliver::streamed(session, head, &mut body).await,
-        Err(_) => Outcome::ClientGone,
-    };
-    buffered::ended(context, outcome)
 }
 
 /// The provider that the first segment of the path names, and the request to it.
@@ -120,21 +104,4 @@ fn resolve(gateway: &Gateway, head: Parts, body: Bytes) -> Option<(&Provider, Re
     let url = provider.url(&target[name.len()..])?;
     hygiene::remove_connection_headers(&mut headers);
     Some((provider, Request { method, url, headers, body, patience: None }))
-}
-
-fn reason(no_reply: &NoReply) -> Reason {
-    match no_reply {
-        NoReply::NotCached => Reason::NotCached,
-        NoReply::Failed(failure) => match failure {
-            Failure::FirstByteTimeout(_) | Failure::IdleTimeout(_) | Failure::TotalTimeout(_) => {
-                Reason::ProviderTimeout
-            }
-            Failure::NoMemory => Reason::BuffersFull,
-            Failure::Connect { .. }
-            | Failure::ConnectTimeout(_)
-            | Failure::Interrupted { .. }
-            | Failure::TooLarge { .. }
-            | Failure::Protocol { .. } => Reason::ProviderFailed,
-        },
-    }
 }

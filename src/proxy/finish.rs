@@ -28,6 +28,7 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
         status: session.response_written().map_or(0, |answer| answer.status.as_u16()),
         mode: context.account.mode,
         outcome,
+        user: context.granted.as_ref().and_then(|granted| granted.user.as_deref()).unwrap_or_default(),
         passes: context.account.passes,
         calls: context.account.calls,
         total,

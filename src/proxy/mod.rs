@@ -5,6 +5,7 @@
 
 mod body;
 mod buffered;
+mod call;
 mod connection;
 mod context;
 mod deliver;
@@ -18,6 +19,7 @@ mod repeated;
 mod request;
 mod respond;
 mod shared;
+mod terminate;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use pingora::protocols::http::ServerSession;
 use super::Gateway;
 use crate::cache::Rule;
 use crate::handoff::Offer;
-use crate::route::Policy;
+use crate::route::{Policy, Termination};
 
 /// Headers that are looked at. A request with more is Pingora's to read.
 const MOST_HEADERS: usize = 64;
@@ -19,6 +19,8 @@ pub(super) struct Plan<'g> {
     pub(super) offer: Option<&'g Offer>,
     /// How the answer is shared.
     pub(super) rule: Option<&'g Rule>,
+    /// Which provider answers.
+    pub(super) termination: Option<&'g Termination>,
 }
 
 /// As much as is known of a request.
@@ -66,16 +68,20 @@ impl<'a> Preview<'a> {
     }
 
     /// The plan for a request that is read whole, because the app may suspend it or its answer is shared. Uploads that
-    /// are too large to be sent again and upgrades cannot be, nor can HEAD, whose answer has no body.
+    /// are too large to be sent again and upgrades cannot be, nor can HEAD, whose answer has no body. What a provider answers
+    /// is always read whole: nothing of it is the app's.
     pub(super) fn plan<'g>(&self, gateway: &'g Gateway) -> Option<Plan<'g>> {
         let policy = self.policy(gateway);
+        if let Some(termination) = policy.termination.and_then(|rule| gateway.routes.termination(rule)) {
+            return Some(Plan { policy, offer: None, rule: None, termination: Some(termination) });
+        }
         let fits = self.length.is_none_or(|length| length <= gateway.config.max_body);
         if !fits || self.is_upgrade || self.method == Method::HEAD {
             return None;
         }
         let offer = gateway.exchanges.offer.as_ref().filter(|_| policy.handoff);
         let rule = policy.sharing.and_then(|sharing| gateway.routes.cache(sharing));
-        (offer.is_some() || rule.is_some()).then_some(Plan { policy, offer, rule })
+        (offer.is_some() || rule.is_some()).then_some(Plan { policy, offer, rule, termination: None })
     }
 }
 

@@ -138,6 +138,7 @@ fn note(gateway: &Gateway, head: &[u8], status: StatusCode, began: Instant, is_w
         status: status.as_u16(),
         mode: account.mode,
         outcome,
+        user: "",
         passes: 0,
         calls: 0,
         total,

@@ -1,5 +1,6 @@
 //! The one place that turns reasons into HTTP replies: a status, an RFC 9457 problem document that says what
-//! to do, and `Retry-After` where coming back helps.
+//! to do, and `Retry-After` where coming back helps. Those who called as they would a provider find in the same document
+//! what a provider's SDK shows of an error.
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use super::context::{Context, Stage};
 use super::{Gateway, connection};
 use crate::exchange::Refused;
+use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Duration;
 
@@ -30,6 +32,17 @@ struct Problem<'a> {
     detail: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     exchange: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ProviderError>,
+}
+
+/// An error as OpenAI's and Anthropic's SDKs read it.
+#[derive(Serialize)]
+struct ProviderError {
+    message: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    code: &'static str,
 }
 
 /// Answers in the app's place.
@@ -41,7 +54,7 @@ pub(super) async fn refuse(
 ) -> Result<bool> {
     connection::close_if_draining(gateway, session);
     context.stage = Stage::Ended(Outcome::Refused(refused.reason));
-    match problem(session, refused, &context.id).await {
+    match problem(session, refused, context).await {
         Ok(()) => Ok(true),
         Err(_) => Ok(gone(session, context)),
     }
@@ -59,16 +72,25 @@ pub(super) fn gone(session: &mut ServerSession, context: &mut Context) -> bool {
 ///
 /// # Errors
 /// Fails when the client has left.
-pub(super) async fn problem(session: &mut ServerSession, refused: Refused, exchange: &str) -> Result<()> {
+pub(super) async fn problem(session: &mut ServerSession, refused: Refused, context: &Context) -> Result<()> {
     let (status, title, detail) = describe(refused.reason);
-    let kind = format!("{PROBLEM_TYPE}{}", refused.reason.as_str());
-    let problem = Problem { kind, title, status: status.as_u16(), detail, exchange };
+    let code = refused.reason.as_str();
+    let error = matches!(context.account.mode, Mode::Egress | Mode::Terminate).then(|| ProviderError {
+        message: format!("{title}. {detail}"),
+        kind: error_type(status),
+        code,
+    });
+    let (kind, exchange) = (format!("{PROBLEM_TYPE}{code}"), &*context.id);
+    let problem = Problem { kind, title, status: status.as_u16(), detail, exchange, error };
     let body = serde_json::to_vec(&problem).expect("strings always serialise");
     let mut head = ResponseHeader::build(status, Some(5))?;
+    for (name, value) in context.granted.iter().flat_map(|granted| &granted.headers) {
+        head.append_header(name.clone(), value.clone())?; // or no browser lets its page read the rest
+    }
     head.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         let after = refused.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
         head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil() as u64)?;
     }
@@ -78,6 +100,20 @@ pub(super) async fn problem(session: &mut ServerSession, refused: Refused, excha
     let is_head = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head)).await?;
     session.write_response_body(if is_head { Bytes::new() } else { body.into() }, true).await
+}
+
+/// Anthropic's word for an error, which OpenAI's SDK takes too.
+fn error_type(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        403 => "permission_error",
+        404 => "not_found_error",
+        408 | 504 => "timeout_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
 }
 
 /// Status, title, and what to do.
@@ -165,6 +201,24 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
         Reason::ProviderTimeout => {
             (S::GATEWAY_TIMEOUT, "The provider took too long", "It was tried again already. Come back later.")
         }
+        Reason::AuthorizationInvalid => (
+            S::BAD_GATEWAY,
+            "The app did not say clearly whether this call may be made",
+            "Tell the operator; the log has the cause.",
+        ),
+        Reason::ModelNotAllowed => {
+            (S::FORBIDDEN, "You may not call this model", "Name one model that you may call, once and in plain ASCII.")
+        }
+        Reason::OutputLimit => (
+            S::BAD_REQUEST,
+            "More output than you may ask for",
+            "Ask for fewer output tokens or fewer answers, as a positive whole number, or leave the number out.",
+        ),
+        Reason::UserLimit => (
+            S::TOO_MANY_REQUESTS,
+            "You have as many calls under way as you may",
+            "Wait until one of them has ended, or come back after Retry-After.",
+        ),
         Reason::Deadline => (
             S::GATEWAY_TIMEOUT,
             "The request took too long",

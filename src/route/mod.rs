@@ -1,5 +1,7 @@
 //! Which rule a request falls under. First match in file order; it must never look at a body.
 
+use std::sync::Arc;
+
 use globset::{GlobBuilder, GlobMatcher};
 use http::Method;
 
@@ -21,6 +23,19 @@ pub struct Config {
     pub max_workers: Option<usize>,
     /// Whether and how its answers are shared.
     pub cache: Option<Rule>,
+    /// Whether a provider answers in the app's place.
+    pub terminate: Option<Termination>,
+}
+
+/// Requests that a provider answers; the app only says whether it may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// The provider's name.
+    pub provider: String,
+    /// Where the app is asked: an absolute path. `None`: nobody is.
+    pub authorize: Option<String>,
+    /// What is taken off the beginning of the path before it is joined to the provider's base URL.
+    pub strip: String,
 }
 
 /// RFC 10008: a safe request with content.
@@ -33,7 +48,7 @@ pub fn may_share(method: &Method) -> bool {
 
 /// A path pattern.
 #[derive(Clone, Debug)]
-pub struct Pattern(GlobMatcher);
+pub struct Pattern(GlobMatcher, Arc<str>);
 
 /// Not a pattern.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +58,7 @@ pub struct BadPattern(String);
 impl Pattern {
     /// As it was written.
     pub fn as_str(&self) -> &str {
-        self.0.glob().glob()
+        &self.1
     }
 }
 
@@ -55,7 +70,7 @@ impl std::str::FromStr for Pattern {
             return Err(BadPattern("it does not begin with /".into()));
         }
         let glob = GlobBuilder::new(text).literal_separator(true).build();
-        glob.map(|glob| Self(glob.compile_matcher())).map_err(|error| BadPattern(error.kind().to_string()))
+        glob.map(|glob| Self(glob.compile_matcher(), text.into())).map_err(|error| BadPattern(error.kind().to_string()))
     }
 }
 
@@ -70,14 +85,27 @@ pub struct Policy {
     pub bulkhead: Option<Bulkhead>,
     /// How its answer is shared.
     pub sharing: Option<SharingRule>,
+    /// The rule; `None` where none matches.
+    pub rule: Option<RuleNumber>,
+    /// Which provider answers it in the app's place.
+    pub termination: Option<TerminationRule>,
 }
+
+/// Names a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleNumber(usize);
 
 /// Names a rule's [`Rule`] of sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharingRule(usize);
 
+/// Names a rule's [`Termination`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminationRule(usize);
+
 /// What holds where no rule matches.
-const DEFAULT: Policy = Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None };
+const DEFAULT: Policy =
+    Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None, termination: None, rule: None };
 
 /// All rules, compiled.
 #[derive(Debug)]
@@ -99,7 +127,11 @@ impl Table {
                     Bulkhead(limits.len() - 1)
                 });
                 let sharing = config.cache.is_some().then_some(SharingRule(position));
-                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead, sharing };
+                let termination = config.terminate.is_some().then_some(TerminationRule(position));
+                // What is not answered from the provider (a preflight) is the app's, which has no reason to suspend.
+                let handoff = config.handoff && termination.is_none();
+                let rule = Some(RuleNumber(position));
+                let policy = Policy { class: config.class, handoff, bulkhead, sharing, termination, rule };
                 (config, policy)
             })
             .collect();
@@ -118,7 +150,22 @@ impl Table {
         };
         let Some((config, policy)) = self.rules.iter().find(|(config, _)| matches(config)) else { return DEFAULT };
         let may_share = may_share(method) && (method != Method::POST || config.methods.contains(method));
-        Policy { sharing: policy.sharing.filter(|_| may_share), ..*policy }
+        Policy {
+            sharing: policy.sharing.filter(|_| may_share),
+            // Browsers ask with OPTIONS whether a site may call, without credentials: the app knows.
+            termination: policy.termination.filter(|_| method != Method::OPTIONS),
+            ..*policy
+        }
+    }
+
+    /// How requests under a rule are answered from a provider.
+    pub fn termination(&self, TerminationRule(position): TerminationRule) -> Option<&Termination> {
+        self.rules.get(position).and_then(|(config, _)| config.terminate.as_ref())
+    }
+
+    /// A rule's path pattern, as it was written.
+    pub fn pattern(&self, RuleNumber(position): RuleNumber) -> Option<&Arc<str>> {
+        self.rules.get(position).map(|(config, _)| &config.path.1)
     }
 
     /// How answers under a rule are shared.
@@ -139,7 +186,19 @@ mod tests {
             handoff: true,
             max_workers,
             cache: None,
+            terminate: None,
         }
+    }
+
+    #[test]
+    fn a_terminated_route_leaves_preflights_to_the_app_which_cannot_suspend_in_them() {
+        let termination = Termination { provider: "openai".into(), authorize: None, strip: String::new() };
+        let rule = Config { terminate: Some(termination.clone()), ..rule("/llm/**", &[], Class::Batch, None) };
+        let table = Table::new(vec![rule]);
+        let found = table.find(&Method::POST, "/llm/v1").termination.and_then(|rule| table.termination(rule));
+        assert_eq!(found, Some(&termination));
+        let preflight = table.find(&Method::OPTIONS, "/llm/v1");
+        assert_eq!((preflight.termination, preflight.handoff), (None, false));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Line<'a> {
     pub mode: Mode,
     /// How it ended.
     pub outcome: Outcome,
+    /// The user's label, where the app named one; else empty.
+    pub user: &'a str,
     /// Trips through a worker.
     pub passes: u32,
     /// LLM calls made for it.
@@ -48,6 +50,7 @@ pub fn write(line: &Line<'_>) {
         status = line.status,
         mode = line.mode.as_str(),
         outcome = line.outcome.as_str(),
+        user = (!line.user.is_empty()).then_some(line.user),
         passes = line.passes,
         calls = line.calls,
         total_ms = millis(line.total),

@@ -49,6 +49,14 @@ pub enum Reason {
     ProviderFailed,
     /// The provider took too long.
     ProviderTimeout,
+    /// The app's answer to the question whether a call may be made cannot be understood.
+    AuthorizationInvalid,
+    /// The app does not allow the model that the call names.
+    ModelNotAllowed,
+    /// The call asks for more output than the app allows.
+    OutputLimit,
+    /// The user has as many calls under way as the app allows.
+    UserLimit,
     /// The exchange took longer than allowed.
     Deadline,
     /// A fault of Siding itself.
@@ -57,7 +65,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 28] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -80,6 +88,10 @@ impl Reason {
         Reason::ProviderUnknown,
         Reason::ProviderFailed,
         Reason::ProviderTimeout,
+        Reason::AuthorizationInvalid,
+        Reason::ModelNotAllowed,
+        Reason::OutputLimit,
+        Reason::UserLimit,
         Reason::Deadline,
         Reason::Internal,
     ];
@@ -109,6 +121,10 @@ impl Reason {
             Reason::ProviderUnknown => "provider-unknown",
             Reason::ProviderFailed => "provider-failed",
             Reason::ProviderTimeout => "provider-timeout",
+            Reason::AuthorizationInvalid => "authorization-invalid",
+            Reason::ModelNotAllowed => "model-not-allowed",
+            Reason::OutputLimit => "output-limit",
+            Reason::UserLimit => "user-limit",
             Reason::Deadline => "deadline",
             Reason::Internal => "internal",
         }
@@ -173,11 +189,14 @@ pub enum Mode {
     Shared,
     /// A call to a provider from outside a request.
     Egress,
+    /// Answered from a provider; the app only authorised it.
+    Terminate,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 6] = [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Relay, Mode::Shared, Mode::Egress];
+    pub const ALL: [Mode; 7] =
+        [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Relay, Mode::Shared, Mode::Egress, Mode::Terminate];
 
     /// The word for logs and metric labels.
     pub fn as_str(self) -> &'static str {
@@ -188,6 +207,7 @@ impl Mode {
             Mode::Relay => "relay",
             Mode::Shared => "shared",
             Mode::Egress => "egress",
+            Mode::Terminate => "terminate",
         }
     }
 }

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from harness.addresses import free_address
 from harness.calls import KEY, assert_problem, chat
+from harness.h2_client import Streams
 from harness.providers import DONE, EVENTS, Speak, completion, read_events, stream_of, text_of
 from harness.raw_http import Connection, Incomplete
 from harness.scripted_worker import ScriptedWorker, body_of
@@ -278,6 +280,25 @@ def test_identical_prompts_share_one_stream_and_each_is_saved(start, stack):
         read_until(client, DONE)
     app.wait_for(10)
     proxy.until_value(5, "siding_relay_passes_total", result="saved")
+    assert len(provider.requests) == 1
+
+
+def test_http_2_clients_get_streams_and_may_leave_too(start):
+    """One reads to the end while another resets its stream."""
+    first, *rest = stream_of("Hel", "lo")
+    gate = threading.Event()
+    server = {"h2c": free_address()}
+    proxy, app, provider = start(Speak([(None, first), (gate, b"".join(rest))]), server=server)
+    with Streams(server["h2c"]) as streams:
+        read, left = (streams.start("POST", "/chat", b"{}") for _ in range(2))
+        until("both to be relayed", lambda: proxy.value("siding_exchanges_suspended") == 2)
+        streams.reset(left)
+        proxy.until_value(1, "siding_relays_total", result="client_gone")
+        gate.set()
+        answer = streams.finish(read)
+    assert answer.body == first + b"".join(rest)
+    [entry] = app.wait_for(3).journal
+    assert body_of(entry) == answer.body
     assert len(provider.requests) == 1
 
 

@@ -49,7 +49,11 @@ def assert_problem(response: Response, status: int, word: str) -> dict[str, Any]
     assert problem["status"] == status
     assert problem["title"]
     assert problem["detail"]
-    assert set(problem) <= {"type", "title", "status", "detail", "exchange"}
+    assert set(problem) <= {"type", "title", "status", "detail", "exchange", "error"}
+    if "error" in problem:
+        assert set(problem["error"]) == {"message", "type", "code"}
+        assert problem["error"]["code"] == word
+        assert problem["detail"] in problem["error"]["message"]
     assert_nothing_leaked(response)
     return problem
 

@@ -16,6 +16,17 @@ pub(in crate::config) struct Route {
     pub(in crate::config) handoff: bool,
     pub(in crate::config) max_workers: Option<usize>,
     pub(in crate::config) cache: Option<RouteCache>,
+    pub(in crate::config) terminate: Option<Terminate>,
+}
+
+/// Requests that a provider answers. `provider` is required.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Terminate {
+    pub(in crate::config) provider: Option<String>,
+    pub(in crate::config) authorize: Option<String>,
+    pub(in crate::config) public: bool,
+    pub(in crate::config) strip: String,
 }
 
 /// Whole answers of a route.
@@ -55,6 +66,7 @@ impl Default for Route {
             handoff: true,
             max_workers: None,
             cache: None,
+            terminate: None,
         }
     }
 }

@@ -2,10 +2,12 @@
 //! and the environment. Every fault is collected.
 
 mod cache;
+mod prices;
 mod providers;
 mod routes;
 mod secrets;
 mod server;
+mod terminate;
 
 use super::fault::Fault;
 use super::file::File;
@@ -43,8 +45,9 @@ pub(in crate::config) fn validate(
     let address = check.backend_address(file);
     let keys = check.keys(file);
     let providers = check.providers(file);
-    let routes = check.routes(file);
+    let routes = check.routes(file, &providers);
     let (calls, sharing) = check.cache(file);
+    let prices = check.prices(file);
     let server = check.server(file);
     let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
@@ -69,6 +72,7 @@ pub(in crate::config) fn validate(
         providers,
         calls,
         sharing,
+        prices,
         routes,
     })
 }

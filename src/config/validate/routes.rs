@@ -4,15 +4,15 @@ use http::Method;
 
 use super::Check;
 use crate::config::file::{self, File};
-use crate::{admission, route};
+use crate::{admission, provider, route};
 
 impl Check<'_> {
-    pub(super) fn routes(&mut self, file: &File) -> Vec<route::Config> {
+    pub(super) fn routes(&mut self, file: &File, providers: &[provider::Config]) -> Vec<route::Config> {
         let routes = file.routes.iter().enumerate();
-        routes.filter_map(|(n, route)| self.route(&format!("routes[{n}]"), route)).collect()
+        routes.filter_map(|(n, route)| self.route(&format!("routes[{n}]"), route, providers)).collect()
     }
 
-    fn route(&mut self, key: &str, file: &file::Route) -> Option<route::Config> {
+    fn route(&mut self, key: &str, file: &file::Route, providers: &[provider::Config]) -> Option<route::Config> {
         let mut methods = Vec::new();
         for method in &file.methods {
             match Method::from_bytes(method.as_bytes()) {
@@ -36,6 +36,8 @@ impl Check<'_> {
                 format!("answers to {method} are never shared; give it a route of its own"),
             );
         }
-        Some(route::Config { path, methods, class, handoff: file.handoff, max_workers: file.max_workers, cache })
+        let terminate = file.terminate.as_ref().and_then(|said| self.terminate(key, path.as_str(), said, providers));
+        let (handoff, max_workers) = (file.handoff, file.max_workers);
+        Some(route::Config { path, methods, class, handoff, max_workers, cache, terminate })
     }
 }

@@ -1,0 +1,92 @@
+//! A client's own call to a provider, from whichever listener: made while the client waits, delivered as it comes.
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue};
+use pingora::prelude::Result;
+use pingora::protocols::http::ServerSession;
+
+use super::context::Context;
+use super::deliver::Pieces;
+use super::{Gateway, buffered, connection, deliver};
+use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
+use crate::exchange::{Account, Broken, Refused};
+use crate::provider::{Failure, Provider, Request};
+use crate::telemetry::{Outcome, Reason};
+use crate::time::Instant;
+
+/// A call that is ready to be made.
+pub(super) struct Call<'a> {
+    pub(super) provider: &'a Provider,
+    pub(super) request: Request,
+    /// Who shares its answer, and how.
+    pub(super) said: &'a Directives,
+    /// The headers by which the client is told apart.
+    pub(super) client: &'a HeaderMap,
+    /// Where it comes from.
+    pub(super) origin: &'a Origin,
+}
+
+/// Makes the call, or finds its answer, to the head of the answer.
+///
+/// # Errors
+/// Says why there is none.
+///
+/// # Cancel safety
+/// Dropping the future is leaving: the provider is still asked for as long as somebody else wants the answer.
+pub(super) async fn make(gateway: &Gateway, call: Call<'_>, account: &mut Account) -> Result<Reply, Refused> {
+    let Call { provider, request, said, client, origin } = call;
+    account.calls += 1;
+    let began = Instant::now();
+    let made = gateway.exchanges.calls.make(provider, request, said, client, origin).await;
+    account.calling += began.elapsed();
+    made.map_err(|no_reply| reason(&no_reply).into())
+}
+
+/// Delivers the answer.
+pub(super) async fn answered(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    context: &mut Context,
+    reply: Reply,
+) -> Result<bool> {
+    connection::close_if_draining(gateway, session);
+    let Reply { status, mut headers, mut body } = reply;
+    if let Some(length) = body.length() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let outcome = match deliver::head(session, status, &headers) {
+        Ok(head) => deliver::streamed(session, head, &mut body).await,
+        Err(_) => Outcome::ClientGone,
+    };
+    buffered::ended(context, outcome)
+}
+
+impl Pieces for ReplyBody {
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        Some(self.next().await?.map_err(|failure| broken_off(&failure)))
+    }
+}
+
+/// What becomes of an answer that its provider broke off: nothing is made up, and the connection is closed.
+fn broken_off(failure: &Failure) -> Broken {
+    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
+    Broken
+}
+
+fn reason(no_reply: &NoReply) -> Reason {
+    match no_reply {
+        NoReply::NotCached => Reason::NotCached,
+        NoReply::Failed(failure) => match failure {
+            Failure::FirstByteTimeout(_) | Failure::IdleTimeout(_) | Failure::TotalTimeout(_) => {
+                Reason::ProviderTimeout
+            }
+            Failure::NoMemory => Reason::BuffersFull,
+            Failure::Connect { .. }
+            | Failure::ConnectTimeout(_)
+            | Failure::Interrupted { .. }
+            | Failure::TooLarge { .. }
+            | Failure::Protocol { .. } => Reason::ProviderFailed,
+        },
+    }
+}
