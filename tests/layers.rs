@@ -63,6 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "coalesce",
             "calls",
             "provider",
+            "relay",
             "sharing",
             "exchange",
         ],

@@ -12,6 +12,7 @@ use super::{Gateway, buffered, connection, deliver};
 use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
 use crate::exchange::{Account, Broken, Refused};
 use crate::provider::{Failure, Provider, Request};
+use crate::relay::Translator;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Instant;
 
@@ -43,18 +44,20 @@ pub(super) async fn make(gateway: &Gateway, call: Call<'_>, account: &mut Accoun
     made.map_err(|no_reply| reason(&no_reply).into())
 }
 
-/// Delivers the answer.
+/// Delivers the answer. With a translator, a stream that breaks off ends with an event that says so.
 pub(super) async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
     reply: Reply,
+    translator: Option<Translator>,
 ) -> Result<bool> {
     connection::close_if_draining(gateway, session);
-    let Reply { status, mut headers, mut body } = reply;
+    let Reply { status, mut headers, body } = reply;
     if let Some(length) = body.length() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    let mut body = Delivered { body: Some(body), translator };
     let outcome = match deliver::head(session, status, &headers) {
         Ok(head) => deliver::streamed(session, head, &mut body).await,
         Err(_) => Outcome::ClientGone,
@@ -62,16 +65,35 @@ pub(super) async fn answered(
     buffered::ended(context, outcome)
 }
 
-impl Pieces for ReplyBody {
-    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        Some(self.next().await?.map_err(|failure| broken_off(&failure)))
-    }
+/// An answer on its way.
+struct Delivered {
+    /// `None` once it has ended.
+    body: Option<ReplyBody>,
+    translator: Option<Translator>,
 }
 
-/// What becomes of an answer that its provider broke off: nothing is made up, and the connection is closed.
-fn broken_off(failure: &Failure) -> Broken {
-    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
-    Broken
+impl Pieces for Delivered {
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        loop {
+            let next = self.body.as_mut()?.next().await;
+            if !matches!(next, Some(Ok(_))) {
+                self.body = None;
+            }
+            let said = match (next, &mut self.translator) {
+                (Some(Ok(bytes)), None) => return Some(Ok(bytes)),
+                (Some(Ok(bytes)), Some(translator)) => translator.push(bytes),
+                (None, translator) => translator.as_mut()?.finish(),
+                (Some(Err(failure)), translator) => {
+                    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
+                    let event = translator.as_mut().and_then(|translator| translator.fail(&failure.to_string()));
+                    return Some(event.ok_or(Broken));
+                }
+            };
+            if !said.is_empty() {
+                return Some(Ok(said));
+            }
+        }
+    }
 }
 
 fn reason(no_reply: &NoReply) -> Reason {
