@@ -45,7 +45,8 @@ impl Work<Failure> for Fetch {
     async fn run(self: Box<Self>, to: &Publisher<'_, Failure>) -> Result<Storable, Failure> {
         let Self { provider, request, asked, lease, limit } = *self;
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        let Opened { status, headers, mut body } = provider.open(request, || to.elect_successor()).await?;
+        let Opened { status, headers, mut body, is_fallback, .. } =
+            provider.open(request, || to.elect_successor()).await?;
         let mut head = Head::new(status, headers, Some(lease));
         head.is_stream = is_event_stream(&head.headers);
         let (is_stream, kept_headers) = (head.is_stream, lasting(&head.headers));
@@ -63,6 +64,10 @@ impl Work<Failure> for Fetch {
         }
         if !to.stores() {
             return Ok(Err(NotStored::Forbidden));
+        }
+        // Its key says who was asked, and with which model.
+        if is_fallback {
+            return Ok(Err(NotStored::Fallback));
         }
         Ok(to.whole().ok_or(NotStored::TooLarge).and_then(|whole| {
             verdict(asked, status, is_stream, &whole)?;

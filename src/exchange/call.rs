@@ -195,5 +195,6 @@ fn word(failure: &Failure) -> CallError {
         Failure::Interrupted { .. } => CallError::Interrupted,
         Failure::TooLarge { .. } | Failure::NoMemory => CallError::TooLarge,
         Failure::Protocol { .. } => CallError::Protocol,
+        Failure::Unavailable { .. } => CallError::Unavailable,
     }
 }

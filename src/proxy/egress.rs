@@ -18,6 +18,7 @@ use super::body::Unread;
 use super::context::Context;
 use super::{Gateway, buffered, connection, deliver, finish, hygiene, request, respond};
 use crate::calls::{Directives, NoReply, Reply};
+use crate::exchange::Refused;
 use crate::provider::{Failure, Provider, Request};
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
@@ -84,7 +85,7 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
     let calling = async {
         let reply = gateway.exchanges.calls.make(provider, request, &said, &client).await;
         drop(lease);
-        reply.map_err(|no_reply| reason(&no_reply).into())
+        reply.map_err(|no_reply| refused(&no_reply))
     };
     let ended = tokio::select! {
         biased;
@@ -122,6 +123,14 @@ fn resolve(gateway: &Gateway, head: Parts, body: Bytes) -> Option<(&Provider, Re
     Some((provider, Request { method, url, headers, body, patience: None }))
 }
 
+fn refused(no_reply: &NoReply) -> Refused {
+    let mut refused = Refused::from(reason(no_reply));
+    if let NoReply::Failed(Failure::Unavailable { retry_after, .. }) = no_reply {
+        refused.retry_after = Some(*retry_after);
+    }
+    refused
+}
+
 fn reason(no_reply: &NoReply) -> Reason {
     match no_reply {
         NoReply::NotCached => Reason::NotCached,
@@ -130,6 +139,7 @@ fn reason(no_reply: &NoReply) -> Reason {
                 Reason::ProviderTimeout
             }
             Failure::NoMemory => Reason::BuffersFull,
+            Failure::Unavailable { .. } => Reason::ProviderUnavailable,
             Failure::Connect { .. }
             | Failure::ConnectTimeout(_)
             | Failure::Interrupted { .. }

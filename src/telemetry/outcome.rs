@@ -49,6 +49,8 @@ pub enum Reason {
     ProviderFailed,
     /// The provider took too long.
     ProviderTimeout,
+    /// The provider was not asked, since it failed too often or too many calls wait for it.
+    ProviderUnavailable,
     /// The exchange took longer than allowed.
     Deadline,
     /// A fault of Siding itself.
@@ -57,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -80,6 +82,7 @@ impl Reason {
         Reason::ProviderUnknown,
         Reason::ProviderFailed,
         Reason::ProviderTimeout,
+        Reason::ProviderUnavailable,
         Reason::Deadline,
         Reason::Internal,
     ];
@@ -109,6 +112,7 @@ impl Reason {
             Reason::ProviderUnknown => "provider-unknown",
             Reason::ProviderFailed => "provider-failed",
             Reason::ProviderTimeout => "provider-timeout",
+            Reason::ProviderUnavailable => "provider-unavailable",
             Reason::Deadline => "deadline",
             Reason::Internal => "internal",
         }

@@ -21,7 +21,7 @@ use handoff::Handoff;
 use server::Server;
 
 pub(super) use cache::Cache;
-pub(super) use providers::Provider;
+pub(super) use providers::{Concurrency, Hedge, Provider};
 pub(super) use routes::{Class, Route, RouteCache, RouteScope};
 pub(super) use server::Tls;
 
