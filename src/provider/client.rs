@@ -9,7 +9,7 @@ use url::Url;
 
 use super::concurrency::Permit;
 use super::dialect::Dialect;
-use super::fallback::{self, Link};
+use super::fallback::Link;
 use super::metrics::{Families, InFlight};
 use super::tls::{self, BadTrust};
 use super::transport::{Body, Received};
@@ -173,9 +173,10 @@ impl Provider {
         let in_flight = upstream.metrics.begin();
         let deadline = Instant::now() + upstream.config.timeouts.total;
         prepare(&mut request, &upstream.config);
-        let mut call = Call { request: &mut request, deadline };
-        let tried = upstream.call(&mut call, || fallbacks.is_empty() && more()).await;
-        let answered = if !fallbacks.is_empty() && fallback::is_due(&tried) {
+        let has_fallback = !fallbacks.is_empty();
+        let mut call = Call { request: &mut request, deadline, has_fallback };
+        let tried = upstream.call(&mut call, || !has_fallback && more()).await;
+        let answered = if has_fallback && upstream.is_out(&tried) {
             // Boxed, or every call would be as large as one with fallbacks.
             Box::pin(self.fall_back(tried, &call, more)).await
         } else {
@@ -205,12 +206,12 @@ impl Provider {
             tracing::debug!(from, to, model = link.model, "a call goes to a fallback");
             link.taken.inc();
             drop(last); // gives its place back before another is taken
-            let mut redirected = Call { request: &mut request, deadline: call.deadline };
-            let is_last = position + 1 == fallbacks.len();
-            let tried = link.upstream.call(&mut redirected, || is_last && more()).await;
-            let is_due = fallback::is_due(&tried);
+            let has_fallback = position + 1 < fallbacks.len();
+            let mut redirected = Call { request: &mut request, deadline: call.deadline, has_fallback };
+            let tried = link.upstream.call(&mut redirected, || !has_fallback && more()).await;
+            let is_out = link.upstream.is_out(&tried);
             last = tried.map(|begun| Answered { begun, upstream: &link.upstream, is_fallback: true });
-            if !is_due {
+            if !is_out {
                 break;
             }
         }

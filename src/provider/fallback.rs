@@ -7,8 +7,8 @@ use http::HeaderName;
 use http::header::COOKIE;
 
 use super::dialect::ACCOUNT;
-use super::upstream::{Begun, Upstream};
-use super::{Config, Failure, Request, headers, model, retry};
+use super::upstream::Upstream;
+use super::{Config, Request, headers, model};
 use crate::telemetry::registry::IntCounter;
 
 /// What else tells who somebody is with a provider.
@@ -26,14 +26,6 @@ pub(super) struct Link {
     pub(super) model: Option<String>,
     /// Calls that came here.
     pub(super) taken: IntCounter,
-}
-
-/// Whether somebody else should be asked: the provider did not begin to answer, or only with trouble that may pass.
-pub(super) fn is_due(tried: &Result<Begun, Failure>) -> bool {
-    match tried {
-        Ok(begun) => retry::is_transient(begun.received.status),
-        Err(failure) => matches!(failure, Failure::Unavailable { .. }) || retry::may_help_after(failure),
-    }
 }
 
 impl Link {
@@ -64,11 +56,29 @@ impl Link {
 mod tests {
     use super::*;
     use crate::provider::metrics::Metrics;
-    use crate::provider::tests::config;
-    use crate::provider::{Dialect, Key};
+    use crate::provider::{ConcurrencyConfig, Dialect, Key, Retry, Timeouts};
     use crate::secret::Secret;
     use crate::telemetry::Registry;
+    use crate::time::Duration;
     use rustls::RootCertStore;
+
+    fn config(name: &str, base_url: &str) -> Config {
+        let minute = Duration::from_secs(60);
+        Config {
+            name: name.to_owned(),
+            dialect: Dialect::Openai,
+            base_url: base_url.parse().unwrap(),
+            keys: Vec::new(),
+            timeouts: Timeouts { connect: minute, first_byte: minute, idle: minute, total: minute },
+            retry: Retry { attempts: 1, budget: 0.0 },
+            breaker: None,
+            concurrency: ConcurrencyConfig { min: 1, max: 1000 },
+            hedge: None,
+            fallback: Vec::new(),
+            stream_options: true,
+            ca_pem: None,
+        }
+    }
 
     fn link(config: Config, model: Option<&str>) -> Link {
         let metrics = Arc::into_inner(Metrics::of_one_with_keys(&config.name, &["K"])).unwrap();
@@ -97,8 +107,8 @@ mod tests {
 
     #[test]
     fn the_base_is_replaced_and_the_rest_of_path_and_query_kept() {
-        let primary = config("a", Dialect::Openai, "http://a.example/api");
-        let link = link(config("b", Dialect::Openai, "http://b.example:81/openai/"), Some("small"));
+        let primary = config("a", "http://a.example/api");
+        let link = link(config("b", "http://b.example:81/openai/"), Some("small"));
         let sent = link.redirect(&request("http://a.example/api/v1/chat/completions?key=app&x=1%202"), &primary);
         let sent = sent.unwrap();
         assert_eq!(sent.url.as_str(), "http://b.example:81/openai/v1/chat/completions?x=1+2");
@@ -107,11 +117,11 @@ mod tests {
 
     #[test]
     fn credentials_do_not_travel_to_another_origin() {
-        let primary = config("a", Dialect::Openai, "http://a.example");
-        let elsewhere = link(config("b", Dialect::Openai, "http://b.example"), None);
+        let primary = config("a", "http://a.example");
+        let elsewhere = link(config("b", "http://b.example"), None);
         let sent = elsewhere.redirect(&request("http://a.example/v1/x"), &primary).unwrap();
         assert_eq!(sent.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
-        let same = link(config("c", Dialect::Openai, "http://a.example/other"), None);
+        let same = link(config("c", "http://a.example/other"), None);
         let sent = same.redirect(&request("http://a.example/v1/x"), &primary).unwrap();
         assert_eq!(sent.headers["authorization"], "Bearer app");
     }
@@ -119,9 +129,9 @@ mod tests {
     #[test]
     fn one_key_is_never_sent_in_place_of_another() {
         let key = || vec![Key { variable: "K".into(), secret: Secret::new("sk") }];
-        let mut primary = config("a", Dialect::Openai, "http://a.example");
+        let mut primary = config("a", "http://a.example");
         primary.keys = key();
-        let keyless = link(config("b", Dialect::Openai, "http://a.example/b"), None);
+        let keyless = link(config("b", "http://a.example/b"), None);
         let sent = keyless.redirect(&request("http://a.example/v1/x"), &primary).unwrap();
         assert!(!sent.headers.contains_key("authorization"), "it may be the key of the other");
         assert_eq!(sent.headers["openai-organization"], "org");
@@ -129,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_request_that_names_no_model_is_not_given_one() {
-        let primary = config("a", Dialect::Openai, "http://a.example");
+        let primary = config("a", "http://a.example");
         let link = link(primary.clone(), Some("small"));
         let mut asked = request("http://a.example/v1/x");
         asked.body = "{}".into();

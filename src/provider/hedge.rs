@@ -3,7 +3,10 @@
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::{Dialect, Request};
 use crate::time::{Duration, timeout};
 
 /// Whose result it is.
@@ -11,6 +14,18 @@ use crate::time::{Duration, timeout};
 pub(super) enum Winner {
     First,
     Second,
+}
+
+/// The member of a body that has an answer kept as a turn of a conversation (OpenAI's Responses).
+#[derive(Deserialize)]
+struct Body {
+    conversation: Option<IgnoredAny>,
+}
+
+/// Whether a request may be made twice: it asks for an answer, and changes nothing that the provider keeps.
+pub(super) fn may_repeat(dialect: Dialect, request: &Request) -> bool {
+    let keeps_a_turn = || !matches!(serde_json::from_slice(&request.body), Ok(Body { conversation: None }));
+    dialect.knows(request.url.path()) && !keeps_a_turn()
 }
 
 /// Runs `first`, and from `after` on also what `second` gives, if it gives anything. The first good result wins and the
@@ -61,6 +76,21 @@ mod tests {
         let second = || second.map(|(millis, answer)| answers(millis, answer));
         let (answer, winner) = race(answers(first.0, first.1), AFTER, second, Result::is_ok).await;
         (answer, winner, began.elapsed().as_millis())
+    }
+
+    #[test]
+    fn only_what_changes_nothing_is_asked_twice() {
+        let may = |path: &str, body: &'static str| {
+            let url = format!("http://a{path}").parse().unwrap();
+            let headers = http::HeaderMap::new();
+            let request = Request { method: http::Method::POST, url, headers, body: body.into(), patience: None };
+            may_repeat(Dialect::Openai, &request)
+        };
+        assert!(may("/v1/chat/completions", r#"{"model":"m"}"#));
+        assert!(may("/v1/responses", r#"{"conversation":null}"#));
+        assert!(!may("/v1/responses", r#"{"conversation":"conv_1"}"#));
+        assert!(!may("/v1/responses", "what is it?"));
+        assert!(!may("/v1/batches", "{}"));
     }
 
     #[tokio::test(start_paused = true)]

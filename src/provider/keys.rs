@@ -81,10 +81,10 @@ impl Keys {
         self.keys.len()
     }
 
-    /// When the first key is ready for a call.
-    pub(super) fn ready_at(&self, subject: &Subject, request: &Request) -> Instant {
+    /// Until when a call must wait for a key; `None` where one is ready.
+    pub(super) fn waits_until(&self, subject: &Subject, request: &Request) -> Option<Instant> {
         let now = Instant::now();
-        self.best(subject, request, now).map_or(now, |(_, ready)| ready)
+        self.best(subject, request, now).map(|(_, ready)| ready).filter(|ready| *ready > now)
     }
 
     /// The key that is ready, among those the one that was limited longest ago. Where none will be before `until`, the
@@ -312,7 +312,7 @@ mod tests {
         );
         learn(&keys, 0, "m", StatusCode::OK, &empty);
         let subject = request("m", None);
-        assert_eq!(keys.ready_at(&Subject::new(&subject), &subject), Instant::now() + SECOND * 2);
+        assert_eq!(keys.waits_until(&Subject::new(&subject), &subject), Some(Instant::now() + SECOND * 2));
         assert_eq!(take(&keys, "m"), None);
         advance(SECOND * 2).await;
         assert_eq!(take(&keys, "m"), Some(0));

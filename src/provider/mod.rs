@@ -235,7 +235,7 @@ pub enum Unasked {
     /// No place became free in time.
     #[error("too many calls wait for it (concurrency)")]
     Concurrency,
+    /// No key may be used, and somebody else can be asked.
+    #[error("its rate limit is used up, or its keys were refused")]
+    RateLimit,
 }
-
-#[cfg(test)]
-mod tests;

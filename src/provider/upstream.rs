@@ -20,6 +20,8 @@ use crate::time::{Duration, Instant, sleep, sleep_until, timeout_at};
 
 /// The longest wait for the reset of a rate limit. Beyond it the provider's own answer says more.
 const LONGEST_RESET: Duration = Duration::from_secs(30);
+/// The same where somebody else can be asked instead.
+const LONGEST_RESET_WITH_FALLBACK: Duration = Duration::from_secs(1);
 /// When to come back where no place became free in time.
 const CROWDED: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,8 @@ pub(super) struct Call<'a> {
     pub(super) request: &'a mut Request,
     /// When it has taken too long, with all its tries.
     pub(super) deadline: Instant,
+    /// Whether somebody else can be asked after this.
+    pub(super) has_fallback: bool,
 }
 
 /// An answer that began, and the place that it occupies until its end.
@@ -105,6 +109,18 @@ impl Upstream {
         }
     }
 
+    /// Whether somebody else should be asked: it did not begin to answer, or only with trouble that may pass, or it
+    /// refused the keys that are Siding's.
+    pub(super) fn is_out(&self, tried: &Result<Begun, Failure>) -> bool {
+        match tried {
+            Ok(Begun { received, .. }) => {
+                let is_refused = matches!(received.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+                retry::is_transient(received.status) || (is_refused && self.keys.len() > 0)
+            }
+            Err(failure) => matches!(failure, Failure::Unavailable { .. }) || retry::may_help_after(failure),
+        }
+    }
+
     /// How long to wait before another try; `None` where none may help.
     fn pause(&self, tried: &Result<Begun, Failure>, number: u32, deadline: Instant) -> Option<Duration> {
         let (retriable, asked) = match tried {
@@ -119,7 +135,7 @@ impl Upstream {
     }
 
     fn has_key_ready(&self, call: &Call<'_>, subject: &Subject) -> bool {
-        self.keys.ready_at(subject, call.request) <= Instant::now()
+        self.keys.waits_until(subject, call.request).is_none()
     }
 
     async fn attempt(&self, call: &mut Call<'_>, subject: &Subject) -> Result<Begun, Failure> {
@@ -136,16 +152,21 @@ impl Upstream {
     async fn admit(&self, call: &Call<'_>, subject: &Subject) -> Result<Admitted<'_>, Failure> {
         let (now, timeouts) = (Instant::now(), &self.config.timeouts);
         let patient_until = call.request.until(now, timeouts.first_byte, call.deadline);
-        let reset_until = patient_until.min(now + LONGEST_RESET);
+        let longest_reset = if call.has_fallback { LONGEST_RESET_WITH_FALLBACK } else { LONGEST_RESET };
+        let reset_until = patient_until.min(now + longest_reset);
         loop {
             // Nobody waits for what is refused in the end.
             if let Some(after) = self.breaker.refuses() {
                 return Err(self.refused(after));
             }
-            let ready = self.keys.ready_at(subject, call.request);
-            if Instant::now() < ready && ready <= reset_until {
-                let _waiting = self.metrics.waits(Wait::RateLimit);
-                sleep_until(ready).await;
+            match self.keys.waits_until(subject, call.request) {
+                Some(ready) if ready <= reset_until => {
+                    let _waiting = self.metrics.waits(Wait::RateLimit);
+                    sleep_until(ready).await;
+                }
+                Some(ready) if call.has_fallback => return Err(self.limited(ready)),
+                // Where none will be ready in time, the provider's own answer says more than Siding could.
+                Some(_) | None => {}
             }
             let permit = timeout_at(patient_until, self.limiter.acquire()).await;
             let permit = permit.map_err(|_| self.crowded(patient_until < call.deadline))?;
@@ -159,16 +180,16 @@ impl Upstream {
 
     /// The same for a request that is not worth waiting for.
     fn admit_now(&self, request: &Request, subject: &Subject) -> Option<Admitted<'_>> {
-        let now = Instant::now();
-        if self.keys.ready_at(subject, request) > now || self.breaker.refuses().is_some() {
+        if self.keys.waits_until(subject, request).is_some() || self.breaker.refuses().is_some() {
             return None;
         }
         let permit = self.limiter.try_acquire()?;
         let ticket = self.breaker.enter().ok()?;
-        let key = self.keys.take(subject, request, now)?;
+        let key = self.keys.take(subject, request, Instant::now())?;
         Some(Admitted { key, permit, ticket })
     }
 
+    /// Sends a request and learns from how it fares.
     async fn send(
         &self,
         admitted: Admitted<'_>,
@@ -188,7 +209,7 @@ impl Upstream {
         match &sent {
             // Another key may still have room, so this is not about the provider.
             Ok(Received { status: StatusCode::TOO_MANY_REQUESTS, .. })
-                if self.keys.ready_at(subject, request) <= Instant::now() && self.keys.len() > 1 => {}
+                if self.keys.len() > 1 && self.keys.waits_until(subject, request).is_none() => {}
             sent if is_overload(sent) => permit.overloaded(),
             sent if !is_failure(sent) => permit.succeeded(),
             _ => {}
@@ -207,6 +228,9 @@ impl Upstream {
         let deadline = call.deadline;
         let first = self.send(admitted, call.request, subject, deadline);
         let second = || {
+            if !hedge::may_repeat(self.config.dialect, call.request) {
+                return None;
+            }
             let mut request = call.request.clone();
             let admitted = self.admit_now(&request, subject)?;
             if !self.hedges.withdraw() {
@@ -229,6 +253,11 @@ impl Upstream {
     fn refused(&self, retry_after: Duration) -> Failure {
         self.metrics.breaker_refused();
         Failure::Unavailable { host: self.host(), cause: Unasked::Breaker, retry_after }
+    }
+
+    fn limited(&self, until: Instant) -> Failure {
+        let retry_after = until.saturating_duration_since(Instant::now());
+        Failure::Unavailable { host: self.host(), cause: Unasked::RateLimit, retry_after }
     }
 
     fn crowded(&self, is_in_time: bool) -> Failure {
