@@ -34,7 +34,7 @@
 //! | [`coalesce`] | single flight: one piece of work, many readers; knows no HTTP |
 //! | [`cache`] | keys by meaning, lifetimes, entries, the store |
 //! | [`answer`] | the answers of LLM APIs, from plain to stream and back |
-//! | [`provider`] | LLM vendors: resolving, calling, retrying |
+//! | [`provider`] | LLM vendors: resolving, calling, retrying, and sparing one in trouble |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
 //! | [`buffers`] | memory for bodies and results, bounded |
