@@ -39,7 +39,7 @@
 //! | [`answer`] | the answers of LLM APIs: from plain to stream and back, what they say, what they cost |
 //! | [`relay`] | a provider's stream in the format that a client reads |
 //! | [`usage`] | what calls cost, and what sharing saved |
-//! | [`provider`] | LLM vendors: resolving, calling, retrying |
+//! | [`provider`] | LLM vendors: resolving, calling, retrying, and sparing one in trouble |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
 //! | [`buffers`] | memory for bodies and results, bounded |

@@ -72,6 +72,24 @@ pub(super) const PROVIDER_TOTAL: Duration = Duration::from_secs(600);
 pub(super) const RETRY_ATTEMPTS: u32 = 2;
 /// One call in ten.
 pub(super) const RETRY_BUDGET: f64 = 0.1;
+/// A provider that fails every second call serves nobody well.
+pub(super) const BREAKER_FAILURES: f64 = 0.5;
+/// A handful of failures is no trend.
+pub(super) const BREAKER_MINIMUM: u32 = 20;
+/// What was half a minute ago says little about now.
+pub(super) const BREAKER_WINDOW: Duration = Duration::from_secs(30);
+/// Retries would come back about then.
+pub(super) const BREAKER_COOLDOWN: Duration = Duration::from_secs(5);
+/// One could be luck.
+pub(super) const BREAKER_PROBES: u32 = 2;
+/// As many as may wait on a machine with the usual 20,000 descriptors: nobody waits without cause.
+pub(super) const MOST_CONCURRENCY: usize = 20_000;
+/// Something must be asked, or nothing would ever show that it is better.
+pub(super) const LEAST_CONCURRENCY: usize = 1;
+/// Most answers of chat models have begun by then.
+pub(super) const HEDGE_AFTER: Duration = Duration::from_secs(2);
+/// One call in twenty, which is the slow tail.
+pub(super) const HEDGE_BUDGET: f64 = 0.05;
 
 /// Two hundred thousand answers of a page each.
 pub(super) const CACHE_CAPACITY: usize = 256 * MIB;

@@ -257,5 +257,6 @@ pub(super) fn word(failure: &Failure) -> CallError {
         Failure::Interrupted { .. } => CallError::Interrupted,
         Failure::TooLarge { .. } | Failure::NoMemory => CallError::TooLarge,
         Failure::Protocol { .. } => CallError::Protocol,
+        Failure::Unavailable { .. } => CallError::Unavailable,
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn make(gateway: &Gateway, call: Call<'_>, account: &mut Accoun
     let began = Instant::now();
     let made = gateway.exchanges.calls.make(provider, request, said, client, origin).await;
     account.calling += began.elapsed();
-    made.map_err(|no_reply| reason(&no_reply).into())
+    made.map_err(|no_reply| refused(&no_reply))
 }
 
 /// Delivers the answer. With a translator, a stream that breaks off ends with an event that says so.
@@ -96,6 +96,14 @@ impl Pieces for Delivered {
     }
 }
 
+fn refused(no_reply: &NoReply) -> Refused {
+    let mut refused = Refused::from(reason(no_reply));
+    if let NoReply::Failed(Failure::Unavailable { retry_after, .. }) = no_reply {
+        refused.retry_after = Some(*retry_after);
+    }
+    refused
+}
+
 fn reason(no_reply: &NoReply) -> Reason {
     match no_reply {
         NoReply::NotCached => Reason::NotCached,
@@ -104,6 +112,7 @@ fn reason(no_reply: &NoReply) -> Reason {
                 Reason::ProviderTimeout
             }
             Failure::NoMemory => Reason::BuffersFull,
+            Failure::Unavailable { .. } => Reason::ProviderUnavailable,
             Failure::Connect { .. }
             | Failure::ConnectTimeout(_)
             | Failure::Interrupted { .. }

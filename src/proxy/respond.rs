@@ -198,6 +198,11 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "The provider could not be reached or broke off",
             "It was tried again already. Come back later.",
         ),
+        Reason::ProviderUnavailable => (
+            S::SERVICE_UNAVAILABLE,
+            "The provider is not asked at the moment",
+            "It failed too often, or too many calls wait for it. Come back after Retry-After.",
+        ),
         Reason::ProviderTimeout => {
             (S::GATEWAY_TIMEOUT, "The provider took too long", "It was tried again already. Come back later.")
         }

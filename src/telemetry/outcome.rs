@@ -57,6 +57,8 @@ pub enum Reason {
     OutputLimit,
     /// The user has as many calls under way as the app allows.
     UserLimit,
+    /// The provider was not asked, since it failed too often or too many calls wait for it.
+    ProviderUnavailable,
     /// The exchange took longer than allowed.
     Deadline,
     /// A fault of Siding itself.
@@ -65,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 29] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -92,6 +94,7 @@ impl Reason {
         Reason::ModelNotAllowed,
         Reason::OutputLimit,
         Reason::UserLimit,
+        Reason::ProviderUnavailable,
         Reason::Deadline,
         Reason::Internal,
     ];
@@ -125,6 +128,7 @@ impl Reason {
             Reason::ModelNotAllowed => "model-not-allowed",
             Reason::OutputLimit => "output-limit",
             Reason::UserLimit => "user-limit",
+            Reason::ProviderUnavailable => "provider-unavailable",
             Reason::Deadline => "deadline",
             Reason::Internal => "internal",
         }

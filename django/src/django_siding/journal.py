@@ -14,7 +14,7 @@ MAXIMUM_REPEATS = 10
 ERRORS = frozenset(
     """
     connect connect_timeout first_byte_timeout idle_timeout total_timeout deadline interrupted
-    too_large protocol
+    too_large protocol unavailable
     """.split()
 )
 

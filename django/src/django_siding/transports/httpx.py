@@ -23,6 +23,7 @@ ERRORS = {
     "interrupted": "RemoteProtocolError",
     "too_large": "RemoteProtocolError",
     "protocol": "RemoteProtocolError",
+    "unavailable": "ConnectError",
 }
 
 

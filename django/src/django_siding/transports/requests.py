@@ -21,6 +21,7 @@ ERRORS = {
     "interrupted": "ChunkedEncodingError",
     "too_large": "ChunkedEncodingError",
     "protocol": "ConnectionError",
+    "unavailable": "ConnectionError",
 }
 
 

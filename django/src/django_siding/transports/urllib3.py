@@ -89,7 +89,7 @@ def error_of(pool: Any, url: str, record: Record) -> Exception:
     from urllib3 import exceptions
 
     kind, message = record.entry["error"], str(record.entry.get("message", ""))
-    if kind == "connect":
+    if kind in ("connect", "unavailable"):
         return exceptions.NewConnectionError(pool, message)
     if kind == "connect_timeout":
         return exceptions.ConnectTimeoutError(pool, message)
