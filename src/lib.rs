@@ -37,6 +37,7 @@
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
+//! | [`tls`] | HTTPS clients: whom they trust |
 //! | [`buffers`] | memory for bodies and results, bounded |
 //! | [`drain`], [`hop_by_hop`], [`media_type`], [`secret`], [`time`] | small tools with one contract each |
 //!
@@ -57,7 +58,7 @@
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing}`; `calls -> {sharing, answer, provider}`;
-//! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `route` names `admission`'s classes and `cache`'s rules.
+//! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `provider -> tls`; `route` names `admission`'s classes and `cache`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 
@@ -84,3 +85,4 @@ pub mod server;
 pub mod sharing;
 pub mod telemetry;
 pub mod time;
+pub mod tls;

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hop_by_hop", &[]),
     ("media_type", &[]),
     ("http1", &["time"]),
+    ("tls", &["time"]),
     ("telemetry", &["time"]),
     ("cache", &["time", "telemetry"]),
     ("coalesce", &[]),
@@ -25,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("route", &["admission", "cache"]),
     ("backend", &["time", "telemetry", "http1"]),
     ("handoff", &["time", "secret", "media_type"]),
-    ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1"]),
+    ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1", "tls"]),
     (
         "exchange",
         &[
@@ -86,6 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "time",
+            "tls",
             "telemetry",
             "drain",
             "config",
@@ -108,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["proxy/", "server/"]),
     ("prometheus", &["telemetry/", "metrics.rs", "buffers.rs", "server/build.rs"]),
-    ("hyper_rustls", &["provider/tls.rs"]),
+    ("hyper_rustls", &["tls.rs"]),
     ("blake3", &["cache/key.rs"]),
     ("slab", &["coalesce/"]),
     ("moka", &["cache/"]),

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use rustls::RootCertStore;
 use url::Url;
 
 use super::attempt::{self, Attempt};
 use super::dialect::{Dialect, KEY_PARAMETER};
 use super::metrics::{Families, InFlight, Metrics};
 use super::retry::{self, Budget};
-use super::tls::{self, BadTrust};
 use super::transport::{Body, Received, Transport};
 use super::{Config, Failure, Request, directory, headers};
 use crate::telemetry::Registry;
 use crate::time::{Duration, Instant, sleep, timeout_at};
+use crate::tls::{BadTrust, Trust};
 
 /// One vendor, ready to be called. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -65,14 +64,11 @@ impl Providers {
     pub fn new(configs: Vec<Config>, registry: &Registry) -> Result<Self, BadTrust> {
         let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
         let families = Families::new(registry, &names);
-        let roots = if configs.iter().any(|config| config.base_url.is_tls()) {
-            tls::system_roots()
-        } else {
-            RootCertStore::empty()
-        };
+        let uses_tls = configs.iter().any(|config| config.base_url.is_tls());
+        let trust = if uses_tls { Trust::system() } else { Trust::nobody() };
         let provider = |config: Config| {
             Ok(Provider(Arc::new(Inner {
-                transport: Transport::new(&config, &roots)?,
+                transport: Transport::new(&config, &trust)?,
                 budget: Budget::new(config.retry.budget),
                 metrics: Arc::new(families.of(&config.name)),
                 config,

@@ -15,11 +15,12 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::exchange::{Exchanges, Parts};
 use crate::handoff::Offer;
-use crate::provider::{BadTrust, Providers};
+use crate::provider::Providers;
 use crate::proxy::Gateway;
 use crate::route::Table;
 use crate::sharing::{Common, Sharing};
 use crate::telemetry::Registry;
+use crate::tls::BadTrust;
 
 /// Why the process could not start.
 #[derive(Debug, thiserror::Error)]
