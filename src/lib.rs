@@ -66,6 +66,7 @@ pub mod admission;
 
 pub mod answer;
 pub mod backend;
+pub mod background;
 pub mod buffers;
 pub mod cache;
 pub mod calls;

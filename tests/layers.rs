@@ -20,10 +20,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("coalesce", &[]),
     ("answer", &[]),
     ("buffers", &["telemetry"]),
+    ("background", &["time", "secret", "drain", "telemetry", "tls", "buffers", "cache"]),
     ("calls", &["time", "buffers", "media_type", "answer", "cache", "coalesce", "provider", "sharing"]),
     ("sharing", &["time", "telemetry", "drain", "buffers", "cache", "coalesce"]),
     ("admission", &["time", "telemetry"]),
-    ("route", &["admission", "cache"]),
+    ("route", &["admission", "cache", "background"]),
     ("backend", &["time", "telemetry", "http1"]),
     ("handoff", &["time", "secret", "media_type"]),
     ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1", "tls"]),
@@ -49,6 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "time",
+            "background",
             "telemetry",
             "drain",
             "hop_by_hop",
@@ -69,6 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "config",
         &[
             "time",
+            "background",
             "secret",
             "telemetry",
             "admission",
@@ -87,6 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "time",
+            "background",
             "tls",
             "telemetry",
             "drain",

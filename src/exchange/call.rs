@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::metrics::Counted;
 use super::run::Running;
-use super::{KEEP_RESULTS_FOR, Refused};
+use super::{KEEP_RESULTS_FOR, Refused, Step};
 use crate::buffers::Full;
 use crate::cache::{Key, Scope, Weigh};
 use crate::calls::{Directives, NoReply, Reply};
@@ -38,6 +38,7 @@ impl Running<'_> {
         let bytes = calls.iter().map(|call| call.body.len()).sum();
         bodies.grow(bytes).map_err(|Full| Reason::BuffersFull)?;
         self.account.calls += u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        self.account.tell(Step::Calling);
         let began = Instant::now();
         let suspended = Counted::new(&self.all.metrics.calling);
         let finished = Box::pin(join_all(calls.into_iter().map(|call| self.make(call)))).await;

@@ -5,6 +5,7 @@
 mod account;
 mod call;
 mod metrics;
+mod progress;
 mod run;
 mod shared;
 
@@ -27,6 +28,7 @@ use crate::time::Duration;
 
 pub use account::Account;
 pub use metrics::{Counted, Metrics};
+pub use progress::{Observer, Step};
 pub use run::{REQUEST_START, request_start};
 pub use shared::{Meaning, Shared};
 

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{Account, Exchanges, Refused, Request};
+use super::{Account, Exchanges, Refused, Request, Step};
 use crate::admission::{Class, Permit};
 use crate::backend::{Answer, Content, Fault, PassRequest, start_pass};
 use crate::buffers::{Full, Lease};
@@ -98,6 +98,7 @@ impl Running<'_> {
 
     async fn admit(&mut self) -> Result<Permit, Refused> {
         let asked = Instant::now();
+        self.account.tell(Step::Queued);
         let (class, deadline) = match self.pass {
             0 => (self.request.class, self.deadline.min(asked + self.all.config.queue_timeout)),
             _ => (Class::Resume, self.deadline),
@@ -113,6 +114,7 @@ impl Running<'_> {
     async fn pass(&mut self, permit: Permit) -> Result<Answer, Refused> {
         let began = Instant::now();
         self.account.passes += 1;
+        self.account.tell(Step::Working);
         let held = (permit, self.all.drain.enter());
         let answer = start_pass(&self.all.backend, self.pass_request(), held).await;
         self.account.working += began.elapsed();

@@ -68,6 +68,9 @@ pub(super) async fn problem(session: &mut ServerSession, refused: Refused, excha
     head.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        head.insert_header(header::ALLOW, "GET, HEAD, DELETE")?;
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let after = refused.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
         head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil() as u64)?;
@@ -78,6 +81,11 @@ pub(super) async fn problem(session: &mut ServerSession, refused: Refused, excha
     let is_head = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head)).await?;
     session.write_response_body(if is_head { Bytes::new() } else { body.into() }, true).await
+}
+
+/// The status of the answer for a reason.
+pub(super) fn status(reason: Reason) -> StatusCode {
+    describe(reason).0
 }
 
 /// Status, title, and what to do.
@@ -169,6 +177,20 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             S::GATEWAY_TIMEOUT,
             "The request took too long",
             "Send it again; finished LLM calls may not be repeated by the provider for free.",
+        ),
+        Reason::TooManyJobs => {
+            (S::SERVICE_UNAVAILABLE, "Too many jobs are under way", "Nothing was done. Come back after Retry-After.")
+        }
+        Reason::JobUnknown => (
+            S::NOT_FOUND,
+            "No such job",
+            "It never was, was removed, was kept for long enough, or is not yours: ask with the credentials that began it.",
+        ),
+        Reason::JobMethod => (S::METHOD_NOT_ALLOWED, "Not a method for jobs", "Use GET, HEAD or DELETE."),
+        Reason::ResultTooLarge => (
+            S::BAD_GATEWAY,
+            "The answer is too large to be kept",
+            "The request was carried out. Ask the operator to raise background.max_result, or send it without Prefer.",
         ),
         Reason::Internal => (S::INTERNAL_SERVER_ERROR, "Internal error", "Tell the operator; the log has the cause."),
     }

@@ -4,6 +4,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use http::Method;
 
 use crate::admission::{Bulkhead, Class};
+use crate::background;
 use crate::cache::Rule;
 
 /// A rule as configured.
@@ -21,6 +22,8 @@ pub struct Config {
     pub max_workers: Option<usize>,
     /// Whether and how its answers are shared.
     pub cache: Option<Rule>,
+    /// Whether its requests may become jobs.
+    pub background: Option<background::Rule>,
 }
 
 /// RFC 10008: a safe request with content.
@@ -70,26 +73,35 @@ pub struct Policy {
     pub bulkhead: Option<Bulkhead>,
     /// How its answer is shared.
     pub sharing: Option<SharingRule>,
+    /// Whether it may become a job.
+    pub background: Option<BackgroundRule>,
 }
 
 /// Names a rule's [`Rule`] of sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharingRule(usize);
 
+/// Names a rule's [`background::Rule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackgroundRule(usize);
+
 /// What holds where no rule matches.
-const DEFAULT: Policy = Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None };
+const DEFAULT: Policy =
+    Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None, background: None };
 
 /// All rules, compiled.
 #[derive(Debug)]
 pub struct Table {
     rules: Vec<(Config, Policy)>,
     limits: Vec<usize>,
+    has_background: bool,
 }
 
 impl Table {
     /// Compiles rules.
     pub fn new(configs: Vec<Config>) -> Self {
         let mut limits = Vec::new();
+        let has_background = configs.iter().any(|config| config.background.is_some());
         let rules = configs
             .into_iter()
             .enumerate()
@@ -99,11 +111,12 @@ impl Table {
                     Bulkhead(limits.len() - 1)
                 });
                 let sharing = config.cache.is_some().then_some(SharingRule(position));
-                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead, sharing };
+                let background = config.background.is_some().then_some(BackgroundRule(position));
+                let policy = Policy { class: config.class, handoff: config.handoff, bulkhead, sharing, background };
                 (config, policy)
             })
             .collect();
-        Self { rules, limits }
+        Self { rules, limits, has_background }
     }
 
     /// The limits of the bulkheads, in order.
@@ -125,6 +138,21 @@ impl Table {
     pub fn cache(&self, SharingRule(position): SharingRule) -> Option<&Rule> {
         self.rules.get(position).and_then(|(config, _)| config.cache.as_ref())
     }
+
+    /// How requests under a rule become jobs.
+    pub fn background(&self, BackgroundRule(position): BackgroundRule) -> Option<&background::Rule> {
+        self.rules.get(position).and_then(|(config, _)| config.background.as_ref())
+    }
+
+    /// Whether requests become jobs under any rule.
+    pub fn has_background(&self) -> bool {
+        self.has_background
+    }
+
+    /// All rules under which requests become jobs.
+    pub fn all_background(&self) -> impl Iterator<Item = &background::Rule> {
+        self.rules.iter().filter_map(|(config, _)| config.background.as_ref())
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +167,7 @@ mod tests {
             handoff: true,
             max_workers,
             cache: None,
+            background: None,
         }
     }
 

@@ -51,13 +51,21 @@ pub enum Reason {
     ProviderTimeout,
     /// The exchange took longer than allowed.
     Deadline,
+    /// There are as many jobs under way as may be.
+    TooManyJobs,
+    /// There is no such job of this client's.
+    JobUnknown,
+    /// Jobs are only asked for and deleted.
+    JobMethod,
+    /// A job's answer is larger than may be kept.
+    ResultTooLarge,
     /// A fault of Siding itself.
     Internal,
 }
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 28] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -81,6 +89,10 @@ impl Reason {
         Reason::ProviderFailed,
         Reason::ProviderTimeout,
         Reason::Deadline,
+        Reason::TooManyJobs,
+        Reason::JobUnknown,
+        Reason::JobMethod,
+        Reason::ResultTooLarge,
         Reason::Internal,
     ];
 
@@ -110,6 +122,10 @@ impl Reason {
             Reason::ProviderFailed => "provider-failed",
             Reason::ProviderTimeout => "provider-timeout",
             Reason::Deadline => "deadline",
+            Reason::TooManyJobs => "too-many-jobs",
+            Reason::JobUnknown => "job-unknown",
+            Reason::JobMethod => "job-method",
+            Reason::ResultTooLarge => "result-too-large",
             Reason::Internal => "internal",
         }
     }
@@ -171,11 +187,16 @@ pub enum Mode {
     Shared,
     /// A call to a provider from outside a request.
     Egress,
+    /// A job: it went on without its client.
+    Background,
+    /// A request about a job: to begin it, to ask for it, to end it.
+    Jobs,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 5] = [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Shared, Mode::Egress];
+    pub const ALL: [Mode; 7] =
+        [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Shared, Mode::Egress, Mode::Background, Mode::Jobs];
 
     /// The word for logs and metric labels.
     pub fn as_str(self) -> &'static str {
@@ -185,6 +206,8 @@ impl Mode {
             Mode::Replay => "replay",
             Mode::Shared => "shared",
             Mode::Egress => "egress",
+            Mode::Background => "background",
+            Mode::Jobs => "jobs",
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::super::defaults as d;
 use super::super::units::{Parsed, Period};
+use super::RouteBackground;
 use crate::route::Pattern;
 
 /// `path` is required; that is checked with the values, so that all faults show at once.
@@ -16,6 +17,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) handoff: bool,
     pub(in crate::config) max_workers: Option<usize>,
     pub(in crate::config) cache: Option<RouteCache>,
+    pub(in crate::config) background: Option<RouteBackground>,
 }
 
 /// Whole answers of a route.
@@ -55,6 +57,7 @@ impl Default for Route {
             handoff: true,
             max_workers: None,
             cache: None,
+            background: None,
         }
     }
 }

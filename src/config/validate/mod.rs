@@ -1,6 +1,7 @@
 //! From what a file says to what the program runs with. Checks what a type cannot: ranges, combinations, files
 //! and the environment. Every fault is collected.
 
+mod background;
 mod cache;
 mod providers;
 mod routes;
@@ -45,6 +46,7 @@ pub(in crate::config) fn validate(
     let providers = check.providers(file);
     let routes = check.routes(file);
     let (calls, sharing) = check.cache(file);
+    let background = check.background(file);
     let server = check.server(file);
     let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
@@ -69,6 +71,7 @@ pub(in crate::config) fn validate(
         providers,
         calls,
         sharing,
+        background,
         routes,
     })
 }

@@ -36,6 +36,8 @@ impl Check<'_> {
                 format!("answers to {method} are never shared; give it a route of its own"),
             );
         }
-        Some(route::Config { path, methods, class, handoff: file.handoff, max_workers: file.max_workers, cache })
+        let background = self.route_background(&format!("{key}.background"), file.background.as_ref());
+        let (handoff, max_workers) = (file.handoff, file.max_workers);
+        Some(route::Config { path, methods, class, handoff, max_workers, cache, background })
     }
 }
