@@ -12,6 +12,7 @@
 //!                                  -> call: the worker is free, calls::make answers it,
 //!                                     its result is journalled, and the request is sent again
 //!    answers shared -> the same, but proxy::shared asks sharing first
+//! wants no waiting  -> proxy::background: the same in a task of its own, feeding a job; proxy::jobs tells of it
 //! egress listener   -> proxy::egress -> calls::make             -> proxy::deliver
 //! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one -> store
 //! one Outcome per exchange -> proxy::finish: metrics, access log
@@ -34,6 +35,7 @@
 //! | [`coalesce`] | single flight: one piece of work, many readers; knows no HTTP |
 //! | [`cache`] | keys by meaning, lifetimes, entries, the store |
 //! | [`answer`] | the answers of LLM APIs, from plain to stream and back |
+//! | [`background`] | jobs: exchanges that outlive their clients, what becomes of them, who may ask |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
@@ -48,7 +50,7 @@
 //! *exchange* is everything from the client's request to its response. A *permit* is the right to occupy one
 //! worker. A *flight* is one piece of work shared by all who want its answer, an *entry* a stored answer, a *scope* who
 //! may share. A *provider* is an LLM vendor, the *backend* is the app. An *outcome* is how an exchange ended, a
-//! *reason* why Siding answered itself.
+//! *reason* why Siding answered itself. A *job* is an exchange whose client does not wait for it.
 //!
 //! # Values, in this order
 //!
@@ -56,9 +58,10 @@
 //!
 //! # Layers
 //!
-//! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
+//! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange, background}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing}`; `calls -> {sharing, answer, provider}`;
-//! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `provider -> tls`; `route` names `admission`'s classes and `cache`'s rules.
+//! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `{provider, background} -> tls`;
+//! `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and `background`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 

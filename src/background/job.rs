@@ -20,6 +20,8 @@ use super::results::{Answer, Ended, Finished, Refusal};
 use super::webhook::Endpoint;
 use crate::buffers::{Full, Lease};
 
+/// Bytes that a job costs besides its answer: identities, story, places in maps.
+pub(super) const OVERHEAD: usize = 1024;
 /// Changes of phase that are told one by one; later ones replace the last.
 const LONGEST_STORY: usize = 1000;
 
@@ -163,22 +165,19 @@ impl Job {
         self.state.lock().head = Some((status, headers));
     }
 
-    /// Adds to the answer, at most up to `limit` bytes. `make_room` is asked while there is no memory, until it fails.
-    pub(super) fn push(&self, piece: Bytes, limit: usize, make_room: impl Fn() -> bool) -> Result<(), TooLarge> {
-        if self.state.lock().output.len() + piece.len() > limit {
-            return Err(TooLarge);
-        }
-        while self.grow(piece.len()).is_err() {
-            if !make_room() {
-                return Err(TooLarge);
-            }
-        }
-        self.state.lock().output.push(piece);
-        self.changed.notify_waiters();
-        Ok(())
+    /// Bytes of the answer's body so far.
+    pub(super) fn length(&self) -> usize {
+        self.state.lock().output.len()
     }
 
-    fn grow(&self, more: usize) -> Result<(), Full> {
+    /// Adds to the answer's body.
+    pub(super) fn push(&self, piece: Bytes) {
+        self.state.lock().output.push(piece);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes memory for more of the answer.
+    pub(super) fn grow(&self, more: usize) -> Result<(), Full> {
         self.state.lock().lease.grow(more)
     }
 
@@ -190,10 +189,10 @@ impl Job {
             (Some(refusal), _) => Ended::Refused(refusal),
             (None, None) => Ended::Refused(Refusal::internal()),
         };
-        let lease = match &ended {
-            Ended::Answered(_) => std::mem::replace(&mut state.lease, empty),
-            Ended::Refused(_) => empty,
-        };
+        let mut lease = std::mem::replace(&mut state.lease, empty);
+        if let Ended::Refused(_) = &ended {
+            lease.shrink_to(OVERHEAD);
+        }
         let story = state.story.clone();
         Finished {
             id: self.id.clone(),

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
-use super::job::{Ending, Job, New, Phase, TooLarge};
+use super::job::{Ending, Job, New, OVERHEAD, Phase, TooLarge};
 use super::metrics::{EndedAs, Metrics};
 use super::results::{Ended, Finished, LocalResults, Refusal, Results};
 use super::webhook::{Message, Webhooks};
 use super::{Config, Rule};
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, Full};
 use crate::drain::Drain;
 use crate::telemetry::Registry;
 use crate::time::{Duration, timeout, unix_millis};
@@ -38,7 +38,7 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// There are as many jobs under way as may be.
+/// There are as many jobs under way as may be, or they hold all memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
@@ -98,6 +98,11 @@ impl Jobs {
     /// Fails when there are as many as may be.
     pub fn begin(&self, headers: &HeaderMap, exchange: &str, rule: &Rule) -> Result<(Running, Caller), TooMany> {
         self.0.results.purge();
+        let mut lease = self.0.memory.lease();
+        if !self.make_room(|| lease.grow(OVERHEAD)) {
+            self.0.metrics.rejected.inc();
+            return Err(TooMany);
+        }
         let id = random_id();
         let new = New {
             owner: self.0.config.ownership.owner(&id, headers),
@@ -105,7 +110,7 @@ impl Jobs {
             exchange: exchange.to_owned(),
             created: unix_millis(),
             webhook: rule.webhook.clone(),
-            lease: self.0.memory.lease(),
+            lease,
         };
         let mut under_way = self.0.under_way.lock();
         if under_way.len() >= self.0.config.max_jobs {
@@ -147,6 +152,17 @@ impl Jobs {
                     self.0.results.remove(&job.id).await;
                 }
             },
+        }
+    }
+
+    /// Drops the oldest results until there is memory. `false` when there is none without results either.
+    fn make_room(&self, mut grow: impl FnMut() -> Result<(), Full>) -> bool {
+        loop {
+            match grow() {
+                Ok(()) => return true,
+                Err(Full) if self.0.results.evict() => {}
+                Err(Full) => return false,
+            }
         }
     }
 
@@ -195,8 +211,13 @@ impl Running {
     }
 
     /// The beginning of the answer.
-    pub fn begin(&self, status: StatusCode, headers: HeaderMap) {
+    ///
+    /// # Errors
+    /// Fails when there is no room for it.
+    pub fn begin(&self, status: StatusCode, headers: HeaderMap) -> Result<(), TooLarge> {
+        self.hold(headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum())?;
         self.job.begin(status, headers);
+        Ok(())
     }
 
     /// Bytes of the answer. The oldest results make room for them.
@@ -204,8 +225,16 @@ impl Running {
     /// # Errors
     /// Fails when the answer has more than may be kept.
     pub fn push(&self, piece: Bytes) -> Result<(), TooLarge> {
-        let Shared { config, results, .. } = &*self.jobs.0;
-        self.job.push(piece, config.max_result, || results.evict())
+        if self.job.length() + piece.len() > self.jobs.0.config.max_result {
+            return Err(TooLarge);
+        }
+        self.hold(piece.len())?;
+        self.job.push(piece);
+        Ok(())
+    }
+
+    fn hold(&self, more: usize) -> Result<(), TooLarge> {
+        if self.jobs.make_room(|| self.job.grow(more)) { Ok(()) } else { Err(TooLarge) }
     }
 
     /// Resolves when the owner ended the job; the work may stop then.

@@ -3,18 +3,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::job::OVERHEAD;
 use super::*;
 use crate::drain::Drain;
 use crate::telemetry::{Reason, Registry};
 use crate::time::sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// What a job holds besides its answer.
+const BARE: u64 = OVERHEAD as u64;
 
 fn config() -> Config {
     Config {
         path: "/jobs".into(),
         retention: MINUTE,
-        capacity: 100,
+        capacity: 2 * OVERHEAD + 100,
         max_result: 60,
         max_jobs: 2,
         max_wait: MINUTE,
@@ -39,7 +42,7 @@ fn begin(jobs: &Jobs) -> (Running, Caller) {
 async fn finished(jobs: &Jobs, body: &'static [u8]) -> Arc<Job> {
     let (running, _) = begin(jobs);
     let job = Arc::clone(running.job());
-    running.begin(StatusCode::CREATED, HeaderMap::new());
+    running.begin(StatusCode::CREATED, HeaderMap::new()).unwrap();
     running.push(Bytes::from_static(body)).unwrap();
     running.finish(None).await;
     job
@@ -71,10 +74,10 @@ async fn a_job_goes_from_its_queue_to_its_answer() {
     running.job().now(Phase::Calling, 1, 2);
     assert_eq!(phase(), (Phase::Calling, 1, 2));
     assert_eq!(value(&registry, "siding_jobs{state=\"calling\"}"), 1);
-    running.begin(StatusCode::OK, HeaderMap::new());
+    running.begin(StatusCode::OK, HeaderMap::new()).unwrap();
     running.push(Bytes::from_static("a\u{20ac}".as_bytes()).slice(..2)).unwrap();
     assert_eq!(running.job().snapshot().unwrap().output, Some(Text::Text("a".into())), "as far as it is text");
-    assert_eq!(value(&registry, "siding_job_result_bytes"), 2);
+    assert_eq!(value(&registry, "siding_job_result_bytes"), BARE + 2);
     let job = Arc::clone(caller.job());
     running.finish(None).await;
     assert_eq!(answer(&jobs, &job).await.unwrap().len(), 2);
@@ -89,7 +92,7 @@ async fn an_answer_with_a_length_is_told_when_it_is_complete() {
     let (jobs, _) = jobs();
     let (running, _caller) = begin(&jobs);
     let length = (http::header::CONTENT_LENGTH, HeaderValue::from_static("4"));
-    running.begin(StatusCode::OK, HeaderMap::from_iter([length]));
+    running.begin(StatusCode::OK, HeaderMap::from_iter([length])).unwrap();
     running.push(Bytes::from_static(b"half")).unwrap();
     let snapshot = running.job().snapshot().unwrap();
     assert_eq!((snapshot.bytes, snapshot.output), (4, None));
@@ -116,7 +119,9 @@ async fn there_are_never_more_jobs_under_way_than_allowed() {
     let refused = jobs.begin(&credentials("me"), "exchange", &Rule::default());
     assert_eq!(refused.err(), Some(TooMany));
     assert_eq!(value(&registry, "siding_jobs_rejected_total"), 1);
-    first.0.finish(None).await;
+    let (running, caller) = first;
+    drop(caller);
+    running.finish(None).await;
     begin(&jobs);
 }
 
@@ -137,14 +142,28 @@ async fn a_result_is_kept_for_its_time() {
 #[tokio::test]
 async fn the_oldest_results_make_room_for_new_ones() {
     let (jobs, registry) = jobs();
-    let ids: Vec<String> =
-        [finished(&jobs, &[b'a'; 40]).await, finished(&jobs, &[b'b'; 40]).await].map(|job| job.id.clone()).into();
-    let third = finished(&jobs, &[b'c'; 30]).await;
-    assert!(jobs.find(&ids[0], &credentials("me")).await.is_none());
-    assert!(jobs.find(&ids[1], &credentials("me")).await.is_some());
-    assert_eq!(answer(&jobs, &third).await, Some(Bytes::from_static(&[b'c'; 30])));
+    let (first, second) =
+        (finished(&jobs, &[b'a'; 40]).await.id.clone(), finished(&jobs, &[b'b'; 40]).await.id.clone());
+    let third = finished(&jobs, &[b'c'; 60]).await;
+    assert!(jobs.find(&first, &credentials("me")).await.is_none());
+    assert!(jobs.find(&second, &credentials("me")).await.is_some());
+    assert_eq!(answer(&jobs, &third).await, Some(Bytes::from_static(&[b'c'; 60])));
     assert_eq!(value(&registry, "siding_job_results_dropped_total{reason=\"evicted\"}"), 1);
-    assert_eq!(value(&registry, "siding_job_result_bytes"), 70);
+    assert_eq!(value(&registry, "siding_job_result_bytes"), 2 * BARE + 100);
+}
+
+#[tokio::test]
+async fn results_without_content_take_memory_too() {
+    let (jobs, registry) = jobs();
+    for _ in 0..10 {
+        finished(&jobs, b"").await;
+    }
+    assert_eq!(value(&registry, "siding_job_results"), 2);
+    let (one, _two) = (begin(&jobs), begin(&jobs));
+    assert_eq!(value(&registry, "siding_job_results"), 0, "what is under way goes before what has ended");
+    let many =
+        HeaderMap::from_iter([(HeaderName::from_static("x-long"), HeaderValue::from_str(&"x".repeat(100)).unwrap())]);
+    assert_eq!(one.0.begin(StatusCode::OK, many), Err(TooLarge));
 }
 
 #[tokio::test]
@@ -159,17 +178,16 @@ async fn an_answer_larger_than_allowed_is_refused_whatever_could_make_room() {
 }
 
 #[tokio::test]
-async fn what_is_refused_holds_no_memory() {
+async fn what_is_refused_holds_no_answer() {
     let (jobs, registry) = jobs();
-    let (running, _caller) = begin(&jobs);
+    let (running, _) = begin(&jobs);
     running.push(Bytes::from_static(&[0; 60])).unwrap();
     let job = Arc::clone(running.job());
     let refusal = Refusal { reason: Reason::Deadline, retry_after: None, status: StatusCode::GATEWAY_TIMEOUT };
     running.finish(Some(refusal)).await;
     let Ending::Finished(kept) = job.ended().await else { panic!("not cancelled") };
     assert!(matches!(&kept.ended, Ended::Refused(kept) if *kept == refusal));
-    drop((job, _caller));
-    assert_eq!(value(&registry, "siding_job_result_bytes"), 0);
+    assert_eq!(value(&registry, "siding_job_result_bytes"), BARE);
     assert_eq!(value(&registry, "siding_jobs_ended_total{outcome=\"refused\"}"), 1);
 }
 
@@ -231,7 +249,7 @@ async fn events_come_as_things_happen_with_comments_in_long_silences() {
         running.now(Phase::Running, 1, 0);
     };
     assert!(tokio::join!(next(), telling).0.contains("\"running\""));
-    running.begin(StatusCode::OK, HeaderMap::new());
+    running.begin(StatusCode::OK, HeaderMap::new()).unwrap();
     running.push(Bytes::from_static(b"ab")).unwrap();
     running.finish(None).await;
     assert!(next().await.ends_with("event: output\ndata: {\"text\":\"ab\"}\n\n"));

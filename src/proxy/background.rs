@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
@@ -11,7 +11,7 @@ use super::context::Context;
 use super::deliver::{Broken, Pieces};
 use super::preview::Plan;
 use super::{Gateway, buffered, jobs, respond};
-use crate::background::{Phase, Preferences, Refusal, Rule, Running};
+use crate::background::{Job, Phase, Preferences, Refusal, Rule, Running, TooLarge};
 use crate::buffers::Lease;
 use crate::drain::InFlight;
 use crate::exchange::{Account, Counted, Meaning, Observer, Refused, Request, Shared, Step};
@@ -153,7 +153,7 @@ async fn produce(
     let Some(rule) = policy.sharing.and_then(|sharing| gateway.routes.cache(sharing)) else {
         let offer = exchanges.offer.as_ref().filter(|_| is_offered);
         let mut answer = exchanges.run(offer, &exchange, request, account).await?;
-        running.begin(answer.status, answer.headers);
+        running.begin(answer.status, answer.headers).map_err(too_large)?;
         pour(gateway, &mut answer.body, running, deadline).await?;
         return Ok(answer.status);
     };
@@ -162,12 +162,12 @@ async fn produce(
     let shared = Shared { meaning, rule, exchange, is_offered, request, observer };
     match exchanges.run_shared(shared).await? {
         Answer::Stored { entry, status } => {
-            running.begin(entry.status, HeaderMap::clone(&entry.replayed(status)));
-            push(running, entry.body.clone())?;
+            running.begin(entry.status, entry.replayed(status)).map_err(too_large)?;
+            running.push(entry.body.clone()).map_err(too_large)?;
             Ok(entry.status)
         }
         Answer::Live { head, mut reader, status } => {
-            running.begin(head.status, head.headers_for(status));
+            running.begin(head.status, head.headers_for(status)).map_err(too_large)?;
             pour(gateway, &mut reader, running, deadline).await?;
             Ok(head.status)
         }
@@ -183,7 +183,8 @@ async fn pour(
 ) -> std::result::Result<(), Refused> {
     let pouring = async {
         while let Some(piece) = body.next().await {
-            push(running, piece.map_err(|Broken| Refused::from(Reason::BackendClosed))?)?;
+            let piece = piece.map_err(|Broken| Refused::from(Reason::BackendClosed))?;
+            running.push(piece).map_err(too_large)?;
         }
         Ok(())
     };
@@ -194,16 +195,14 @@ async fn pour(
     }
 }
 
-fn push(running: &Running, piece: Bytes) -> std::result::Result<(), Refused> {
-    running.push(piece).map_err(|_| {
-        tracing::warn!("the answer of a job is larger than background.max_result or background.capacity allow");
-        Reason::ResultTooLarge.into()
-    })
+fn too_large(_: TooLarge) -> Refused {
+    tracing::warn!("the answer of a job is larger than background.max_result or background.capacity allow");
+    Reason::ResultTooLarge.into()
 }
 
 /// Tells a job what its exchange does.
 #[derive(Debug)]
-struct OnLooker(Arc<crate::background::Job>);
+struct OnLooker(Arc<Job>);
 
 impl Observer for OnLooker {
     fn now(&self, step: Step, passes: u32, calls: u32) {
