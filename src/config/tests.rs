@@ -144,6 +144,21 @@ fn numbers_beyond_every_machine_are_faults() {
 }
 
 #[test]
+fn a_route_makes_jobs_with_or_without_a_receiver_or_not_at_all() {
+    let environment = BTreeMap::from([("HOOK".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())]);
+    let webhook = |said: &str| {
+        let text = format!("handoff.enabled = false\n[[routes]]\npath = \"/a\"\nbackground = {said}");
+        let origin = "siding.toml";
+        let source = Source { origin, text: &text, backend: None, no_handoff: false, environment: &environment };
+        load(&source).unwrap().routes[0].background.clone().map(|rule| rule.webhook.is_some())
+    };
+    assert_eq!(webhook("false"), None);
+    assert_eq!(webhook("true"), Some(false));
+    assert_eq!(webhook("{}"), Some(false));
+    assert_eq!(webhook("{ webhook = \"https://a/\", webhook_secret_env = \"HOOK\" }"), Some(true));
+}
+
+#[test]
 fn what_cannot_be_a_job_is_a_fault() {
     let environment = BTreeMap::from([("SHORT".to_owned(), "whsec_c2hvcnQ=".to_owned())]);
     let text = r#"

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderValue, Method, StatusCode};
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
@@ -59,6 +60,8 @@ pub(super) async fn run(
         return Ok(respond::gone(session, context));
     };
     Preferences::remove(&mut request.headers);
+    // Whoever asks for the answer may understand less than who began the job, and its text is told while it comes.
+    request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let work = Work { exchange, request, policy: plan.policy, is_offered: plan.offer.is_some(), began: context.began };
     let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
     tokio::spawn(carry_out(gateway.clone(), work, running, in_flight));

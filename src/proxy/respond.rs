@@ -190,7 +190,7 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
         Reason::ResultTooLarge => (
             S::BAD_GATEWAY,
             "The answer is too large to be kept",
-            "The request was carried out. Ask the operator to raise background.max_result, or send it without Prefer.",
+            "The request was carried out. Send it without Prefer, or ask the operator to raise background.max_result or capacity.",
         ),
         Reason::Internal => (S::INTERNAL_SERVER_ERROR, "Internal error", "Tell the operator; the log has the cause."),
     }

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -26,6 +27,17 @@ ASYNC = ("Prefer", "respond-async")
 ME = ("Authorization", "Bearer me")
 ROUTE = {"path": "/api/**", "background": True}
 JOBS = {"routes": [ROUTE]}
+# What is not zero while anything is under way or kept.
+GAUGES = [
+    "siding_jobs",
+    "siding_job_results",
+    "siding_job_result_bytes",
+    "siding_exchanges_in_flight",
+    "siding_calls_in_flight",
+    "siding_flights_in_flight",
+    "siding_workers_busy",
+    "siding_buffered_bytes",
+]
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
@@ -251,6 +263,53 @@ def test_its_owner_ends_a_job_and_its_call(llm, scripted, siding):
     proxy.until_value(0, "siding_buffered_bytes")
 
 
+def test_a_job_that_is_ended_in_the_queue_never_reaches_a_worker(scripted, siding):
+    release = threading.Event()
+    worker = scripted(by_path(first=Hang(release), api=Tell()))
+    proxy = siding(worker, settings=JOBS | {"backend": {"workers": 1}})
+    with proxy.connect() as first:
+        first.start("GET", "/first")
+        worker.wait_for(1)
+        location = begin(proxy)
+        proxy.until_value(1, "siding_queue_depth", **{"class": "interactive"})
+        assert standing(ask(proxy, location))["status"] == "queued"
+        assert ask(proxy, location, method="DELETE").status == 204
+        proxy.until_value(0, "siding_queue_depth", **{"class": "interactive"})
+        release.set()
+        assert first.response().status == 200
+    assert [request.target for request in worker.requests] == ["/first"]
+
+
+def test_a_job_that_is_ended_while_a_worker_runs_does_not_free_the_worker(scripted, siding):
+    release = threading.Event()
+    worker = scripted(Hang(release))
+    proxy = siding(worker, settings=JOBS | {"backend": {"workers": 1}})
+    location = begin(proxy)
+    worker.wait_for(1)
+    assert ask(proxy, location, method="DELETE").status == 204
+    proxy.until_value(1, "siding_workers_orphaned")
+    assert proxy.value("siding_workers_busy") == 1
+    release.set()
+    proxy.until_value(0, "siding_workers_busy")
+
+
+def test_nothing_is_left_of_jobs_that_were_ended(llm, scripted, siding):
+    worker = scripted(lambda r: HandOver([chat(llm.url, f"[hang] {r.target}")]))
+    proxy = siding(worker, llm.url, JOBS | {"backend": {"workers": 4}})
+    count = 100
+    locations = [begin(proxy, target=f"/api/{number}") for number in range(count)]
+    llm.until_stats({"total": count})
+    with ExitStack() as readers:
+        for location in locations:
+            readers.enter_context(EventStream(proxy.address, location, [ME])).next()
+        for location in locations:
+            assert ask(proxy, location, method="DELETE").status == 204
+    llm.until_stats({"cancelled": count, "in_flight": 0})
+    for gauge in GAUGES:
+        proxy.until_value(0, gauge)
+    assert proxy.value("siding_jobs_ended_total", outcome="cancelled") == count
+
+
 def test_a_call_that_others_want_goes_on_when_a_job_ends(scripted, siding):
     release = threading.Event()
     provider = scripted(Hang(release, Answer(200, b'{"choices": []}')))
@@ -413,6 +472,30 @@ def test_a_job_shares_what_others_fetch(scripted, siding):
     assert done(proxy, location).body == b"shared"
     assert done(proxy, accepted(proxy.request("GET", "/api/report", [ASYNC, ME]))).body == b"shared"
     assert len(worker.requests) == 1
+
+
+def test_a_job_that_leads_for_others_tells_how_it_stands(scripted, siding):
+    asked = threading.Event()
+    provider = scripted(Hang(asked, Answer(200, b'"late"')))
+    worker = scripted(by_pass(HandOver([chat(provider.url, "x")]), Tell()))
+    route = {**ROUTE, "methods": ["POST"], "cache": {"ttl": "1h"}}
+    proxy = siding(worker, provider.url, {"routes": [route]})
+    location = begin(proxy)
+    provider.wait_for(1)
+    said = standing(ask(proxy, location))
+    assert (said["status"], said["passes"], said["calls"]) == ("calling", 1, 1)
+    asked.set()
+    assert entry(done(proxy, location))["status"] == 200
+
+
+def test_the_place_of_jobs_and_their_owners_are_the_operators_choice(scripted, siding):
+    worker = scripted(Tell())
+    proxy = siding(worker, settings=JOBS | {"background": {"path": "/later", "owner": "id"}})
+    location = proxy.request("POST", "/api/report", [ASYNC, ME], b"x").header("location")
+    assert location.startswith("/later/")
+    until("the answer", lambda: answered(proxy.request("GET", location, [("Authorization", "Bearer renewed")])))
+    assert worker.requests[0].header("accept-encoding") == "identity"
+    assert proxy.request("GET", "/.siding/jobs/0123").status == 200, "the app's own"
 
 
 def test_the_operators_receiver_is_told_until_it_takes_it(scripted, siding):
