@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
 use super::job::{Ending, Job, New, OVERHEAD, Phase, TooLarge};
-use super::metrics::{EndedAs, Metrics};
+use super::metrics::{EndedAs, Got, Metrics};
 use super::results::{Ended, Finished, LocalResults, Refusal, Results};
 use super::webhook::{Message, Webhooks};
 use super::{Config, Rule};
@@ -17,8 +17,6 @@ use crate::drain::Drain;
 use crate::telemetry::Registry;
 use crate::time::{Duration, timeout, unix_millis};
 use crate::tls::BadTrust;
-
-pub use super::metrics::Got;
 
 /// Random bytes of an identity.
 const ID: usize = 16;

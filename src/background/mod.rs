@@ -26,7 +26,8 @@ use crate::time::Duration;
 
 pub use events::{Cursor, Events};
 pub use job::{Ending, Job, Phase, Snapshot, TooLarge};
-pub use jobs::{Caller, Found, Got, Jobs, Running, TooMany};
+pub use jobs::{Caller, Found, Jobs, Running, TooMany};
+pub use metrics::Got;
 pub use output::Text;
 pub use owner::{Owner, Ownership};
 pub use prefer::{Preferences, asks_for_background};

@@ -1,4 +1,4 @@
-//! Webhooks (https://www.standardwebhooks.com, version 1.0.0): the operator's receiver is told of a job's end by a
+//! Webhooks (<https://www.standardwebhooks.com>, version 1.0.0): the operator's receiver is told of a job's end by a
 //! signed request, which is sent again until it is taken, or until it has been tried often enough.
 
 use std::fmt;

@@ -96,12 +96,12 @@ async fn carry_out(gateway: Gateway, work: Work, running: Running, in_flight: (I
         ended = producing => Some(ended),
         () = running.cancelled() => None,
     };
-    account.mode = Mode::Background;
-    note(&gateway, &account, &Told { id: &id, method: &method, path: &path, began }, ended);
     match ended {
         Some(ended) => running.finish(ended.err().map(refusal)).await,
         None => drop(running),
     }
+    account.mode = Mode::Background;
+    note(&gateway, &account, &Told { id: &id, method: &method, path: &path, began }, ended);
     drop(in_flight);
 }
 
