@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hop_by_hop", &[]),
     ("media_type", &[]),
     ("http1", &["time"]),
+    ("tls", &["time"]),
     ("telemetry", &["time"]),
     ("usage", &["time", "telemetry", "answer"]),
     ("cache", &["time", "telemetry", "usage"]),
@@ -21,13 +22,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("answer", &[]),
     ("relay", &["answer"]),
     ("buffers", &["telemetry"]),
+    ("background", &["time", "secret", "drain", "telemetry", "tls", "buffers", "cache"]),
     ("calls", &["time", "buffers", "media_type", "answer", "usage", "cache", "coalesce", "provider", "sharing"]),
     ("sharing", &["time", "telemetry", "drain", "buffers", "usage", "cache", "coalesce"]),
     ("admission", &["time", "telemetry"]),
-    ("route", &["admission", "cache"]),
+    ("route", &["admission", "cache", "background"]),
     ("backend", &["time", "telemetry", "http1"]),
     ("handoff", &["time", "secret", "media_type"]),
-    ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1"]),
+    ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1", "tls"]),
     (
         "exchange",
         &[
@@ -51,6 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "time",
+            "background",
             "telemetry",
             "drain",
             "hop_by_hop",
@@ -72,6 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "config",
         &[
             "time",
+            "background",
             "secret",
             "telemetry",
             "admission",
@@ -91,6 +95,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "time",
+            "background",
+            "tls",
             "telemetry",
             "drain",
             "config",
@@ -114,7 +120,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["proxy/", "server/"]),
     ("prometheus", &["telemetry/", "metrics.rs", "buffers.rs", "server/build.rs"]),
-    ("hyper_rustls", &["provider/tls.rs"]),
+    ("hyper_rustls", &["tls.rs"]),
     ("blake3", &["cache/key.rs"]),
     ("slab", &["coalesce/"]),
     ("moka", &["cache/"]),

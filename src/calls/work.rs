@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::identity::vendor;
 use super::{Identity, Origin};
 use crate::answer::{Api, Asked, Form, Unstorable};
 use crate::buffers::{Full, Lease};
@@ -60,7 +61,7 @@ impl Work<Failure> for Fetch {
         let began = Instant::now();
         let Self { provider, request, asked, api, lease, limit, bill } = *self;
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        let model = api.and_then(|api| api.model(request.url.path(), &request.body));
+        let model = api.and_then(|_| vendor(&provider).model(request.url.path(), &request.body));
         let Opened { status, headers, mut body, fallback } = provider.open(request, || to.elect_successor()).await?;
         let billed = match &fallback {
             Some(by) => (by.provider.as_str(), by.model.as_deref().or(model.as_deref())),

@@ -106,5 +106,20 @@ pub(super) const CALL_SCOPE: &str = "app";
 /// They name who asks, or tune the provider's own cache; the model never sees them.
 pub(super) const CACHE_IGNORE: [&str; 4] = ["user", "metadata", "safety_identifier", "prompt_cache_key"];
 
+/// No app has its own pages there.
+pub(super) const JOBS_PATH: &str = "/.siding/jobs";
+/// A client that was away comes back within it.
+pub(super) const JOB_RETENTION: Duration = Duration::from_secs(3600);
+/// A thousand answers of JSON.
+pub(super) const JOBS_CAPACITY: usize = 64 * MIB;
+/// As large as an answer of a provider.
+pub(super) const JOB_MAX_RESULT: usize = 8 * MIB;
+/// Each holds its request's body.
+pub(super) const MAX_JOBS: usize = 1000;
+/// At the limit of common load balancers' idle time-outs.
+pub(super) const JOB_MAX_WAIT: Duration = Duration::from_secs(60);
+/// Django's SESSION_COOKIE_NAME.
+pub(super) const JOB_COOKIES: [&str; 1] = ["sessionid"];
+
 /// Siding's own lines; Pingora's only where something is wrong.
 pub(super) const LOG_FILTER: &str = "warn,siding=info";

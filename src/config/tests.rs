@@ -281,3 +281,62 @@ fn every_fault_of_a_terminated_route_is_reported_with_its_remedy() {
         assert!(other.contains(key), "{other}");
     }
 }
+
+#[test]
+fn a_route_makes_jobs_with_or_without_a_receiver_or_not_at_all() {
+    let environment = BTreeMap::from([("HOOK".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())]);
+    let webhook = |said: &str| {
+        let text = format!("handoff.enabled = false\n[[routes]]\npath = \"/a\"\nbackground = {said}");
+        let origin = "siding.toml";
+        let source = Source { origin, text: &text, backend: None, no_handoff: false, environment: &environment };
+        load(&source).unwrap().routes[0].background.clone().map(|rule| rule.webhook.is_some())
+    };
+    assert_eq!(webhook("false"), None);
+    assert_eq!(webhook("true"), Some(false));
+    assert_eq!(webhook("{}"), Some(false));
+    assert_eq!(webhook("{ webhook = \"https://a/\", webhook_secret_env = \"HOOK\" }"), Some(true));
+}
+
+#[test]
+fn what_cannot_be_a_job_is_a_fault() {
+    let environment = BTreeMap::from([("SHORT".to_owned(), "whsec_c2hvcnQ=".to_owned())]);
+    let text = r#"
+[handoff]
+enabled = false
+[background]
+path = "jobs/"
+capacity = "1MiB"
+max_jobs = 0
+owner = "anybody"
+[[routes]]
+path = "/a"
+background = "yes"
+[[routes]]
+path = "/b"
+background = { webhook = "https://app.example/hook" }
+[[routes]]
+path = "/c"
+background = { webhook = "app.example/hook", webhook_secret_env = "NOT_SET" }
+[[routes]]
+path = "/d"
+background = { webhook = "https://app.example/hook", webhook_secret_env = "SHORT" }
+[[routes]]
+path = "/e"
+background = { hook = "https://app.example/hook" }
+"#;
+    let source = Source { origin: "siding.toml", text, backend: None, no_handoff: false, environment: &environment };
+    let reported = load(&source).expect_err("must be refused").to_string();
+    for expected in [
+        "siding.toml:5: background.path: write an absolute path",
+        "siding.toml:4: background.max_result: must be at most background.capacity",
+        "siding.toml:7: background.max_jobs: must be at least 1",
+        "siding.toml:8: background.owner: unknown variant `anybody`, expected `credentials` or `id`",
+        "siding.toml:11: routes[0].background: invalid type: string \"yes\", expected true, false, or { webhook = ",
+        "siding.toml:14: routes[1].background.webhook_secret_env: add this key",
+        "siding.toml:17: routes[2].background.webhook_secret_env: the environment variable NOT_SET is not set",
+        "siding.toml:20: routes[3].background.webhook_secret_env: the secret must be whsec_",
+        "siding.toml:23: routes[4].background.hook: there is no key `hook`, expected `webhook` or `webhook_secret_env`",
+    ] {
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+}

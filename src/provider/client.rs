@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use rustls::RootCertStore;
 use url::Url;
 
 use super::concurrency::Permit;
 use super::dialect::Dialect;
 use super::fallback::Link;
 use super::metrics::{Families, InFlight};
-use super::tls::{self, BadTrust};
 use super::transport::{Body, Received};
 use super::upstream::{Begun, Call, Upstream};
 use super::{Config, Failure, Fallback, Request, directory, headers};
 use crate::telemetry::Registry;
 use crate::time::{Duration, Instant, timeout_at};
+use crate::tls::{BadTrust, Trust};
 
 /// One vendor, ready to be called. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -80,15 +79,12 @@ impl Providers {
     pub fn new(configs: Vec<Config>, registry: &Registry) -> Result<Self, BadTrust> {
         let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
         let families = Families::new(registry, &names);
-        let roots = if configs.iter().any(|config| config.base_url.is_tls()) {
-            tls::system_roots()
-        } else {
-            RootCertStore::empty()
-        };
+        let uses_tls = configs.iter().any(|config| config.base_url.is_tls());
+        let trust = if uses_tls { Trust::system() } else { Trust::nobody() };
         let upstream = |config: Config| {
             let keys: Vec<&str> = config.keys.iter().map(|key| key.variable.as_str()).collect();
             let metrics = families.of(&config.name, &keys);
-            Upstream::new(config, metrics, &roots).map(Arc::new)
+            Upstream::new(config, metrics, &trust).map(Arc::new)
         };
         let upstreams = configs.into_iter().map(upstream).collect::<Result<Vec<_>, _>>()?;
         let provider = |upstream: &Arc<Upstream>| {

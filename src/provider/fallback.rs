@@ -60,7 +60,6 @@ mod tests {
     use crate::secret::Secret;
     use crate::telemetry::Registry;
     use crate::time::Duration;
-    use rustls::RootCertStore;
 
     fn config(name: &str, base_url: &str) -> Config {
         let minute = Duration::from_secs(60);
@@ -83,7 +82,7 @@ mod tests {
     fn link(config: Config, model: Option<&str>) -> Link {
         let metrics = Arc::into_inner(Metrics::of_one_with_keys(&config.name, &["K"])).unwrap();
         let taken = Registry::new().unwrap().counter("taken", "Taken.");
-        let upstream = Upstream::new(config, metrics, &RootCertStore::empty()).unwrap();
+        let upstream = Upstream::new(config, metrics, &crate::tls::Trust::nobody()).unwrap();
         Link { upstream: Arc::new(upstream), model: model.map(str::to_owned), taken }
     }
 

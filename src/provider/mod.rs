@@ -35,7 +35,6 @@ use crate::time::Duration;
 pub use client::{Opened, OpenedBody, Provider, Providers};
 pub use dialect::{ACCOUNT, Dialect};
 pub use directory::{BadBaseUrl, BaseUrl};
-pub use tls::BadTrust;
 
 /// A configured vendor.
 #[derive(Clone, Debug)]

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use rustls::RootCertStore;
 
 use super::attempt::{self, Attempt};
 use super::breaker::{Breaker, Ticket};
@@ -13,10 +12,10 @@ use super::hedge::{self, Winner};
 use super::keys::{Chosen, Keys, Subject};
 use super::metrics::{Metrics, Wait};
 use super::retry::{self, Budget};
-use super::tls::BadTrust;
 use super::transport::{Received, Transport};
 use super::{Config, Failure, HedgeConfig, Request, Unasked};
 use crate::time::{Duration, Instant, sleep, sleep_until, timeout_at};
+use crate::tls::{BadTrust, Trust};
 
 /// The longest wait for the reset of a rate limit. Beyond it the provider's own answer says more.
 const LONGEST_RESET: Duration = Duration::from_secs(30);
@@ -64,10 +63,10 @@ struct Admitted<'a> {
 
 impl Upstream {
     /// In good health, without connections.
-    pub(super) fn new(config: Config, metrics: Metrics, roots: &RootCertStore) -> Result<Self, BadTrust> {
+    pub(super) fn new(config: Config, metrics: Metrics, trust: &Trust) -> Result<Self, BadTrust> {
         let metrics = Arc::new(metrics);
         Ok(Self {
-            transport: Transport::new(&config, roots)?,
+            transport: Transport::new(&config, trust)?,
             breaker: Breaker::new(config.breaker, Arc::clone(&metrics)),
             retries: Budget::new(config.retry.budget),
             hedges: Budget::new(config.hedge.map_or(0.0, |hedge| hedge.budget)),

@@ -15,7 +15,7 @@ use pingora::protocols::http::ServerSession;
 use super::body::Unread;
 use super::context::{Context, Stage};
 use super::preview::Plan;
-use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared, terminate};
+use super::{Gateway, background, body, connection, deliver, hygiene, request, respond, shared, terminate};
 use crate::buffers::Lease;
 use crate::calls::Origin;
 use crate::exchange::{Answer, Refused, Request};
@@ -45,6 +45,10 @@ pub(super) async fn run(
         Err(Unread::ClientGone) => return Ok(respond::gone(session, context)),
     };
     context.account.client += context.began.elapsed();
+    if let Some(rule) = plan.background {
+        let asked = background::Asked { exchange, body, lease, plan, rule };
+        return background::run(gateway, session, context, asked).await;
+    }
     if let Some(rule) = plan.rule {
         let asked = shared::Asked { exchange, body, lease, plan, rule };
         return shared::run(gateway, session, context, asked).await;

@@ -61,13 +61,21 @@ pub enum Reason {
     ProviderUnavailable,
     /// The exchange took longer than allowed.
     Deadline,
+    /// There are as many jobs under way as may be.
+    TooManyJobs,
+    /// There is no such job of this client's.
+    JobUnknown,
+    /// Jobs are only asked for and deleted.
+    JobMethod,
+    /// A job's answer is larger than may be kept.
+    ResultTooLarge,
     /// A fault of Siding itself.
     Internal,
 }
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 29] = [
+    pub const ALL: [Reason; 33] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -96,6 +104,10 @@ impl Reason {
         Reason::UserLimit,
         Reason::ProviderUnavailable,
         Reason::Deadline,
+        Reason::TooManyJobs,
+        Reason::JobUnknown,
+        Reason::JobMethod,
+        Reason::ResultTooLarge,
         Reason::Internal,
     ];
 
@@ -130,6 +142,10 @@ impl Reason {
             Reason::UserLimit => "user-limit",
             Reason::ProviderUnavailable => "provider-unavailable",
             Reason::Deadline => "deadline",
+            Reason::TooManyJobs => "too-many-jobs",
+            Reason::JobUnknown => "job-unknown",
+            Reason::JobMethod => "job-method",
+            Reason::ResultTooLarge => "result-too-large",
             Reason::Internal => "internal",
         }
     }
@@ -195,12 +211,25 @@ pub enum Mode {
     Egress,
     /// Answered from a provider; the app only authorised it.
     Terminate,
+    /// A job: it went on without its client.
+    Background,
+    /// A request about a job: to begin it, to ask for it, to end it.
+    Jobs,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 7] =
-        [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Relay, Mode::Shared, Mode::Egress, Mode::Terminate];
+    pub const ALL: [Mode; 9] = [
+        Mode::PassThrough,
+        Mode::Plain,
+        Mode::Replay,
+        Mode::Relay,
+        Mode::Shared,
+        Mode::Egress,
+        Mode::Terminate,
+        Mode::Background,
+        Mode::Jobs,
+    ];
 
     /// The word for logs and metric labels.
     pub fn as_str(self) -> &'static str {
@@ -212,6 +241,8 @@ impl Mode {
             Mode::Shared => "shared",
             Mode::Egress => "egress",
             Mode::Terminate => "terminate",
+            Mode::Background => "background",
+            Mode::Jobs => "jobs",
         }
     }
 }
