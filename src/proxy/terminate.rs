@@ -4,8 +4,7 @@
 
 use http::HeaderMap;
 use http::header::{
-    ACCEPT, ALT_SVC, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, SET_COOKIE, STRICT_TRANSPORT_SECURITY, UPGRADE,
-    USER_AGENT,
+    ACCEPT, ALT_SVC, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, SET_COOKIE, STRICT_TRANSPORT_SECURITY, USER_AGENT,
 };
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
@@ -76,8 +75,6 @@ pub(super) async fn run(
     termination: &Termination,
 ) -> Result<bool> {
     context.account.mode = Mode::Terminate;
-    // A wish that may be ignored (RFC 9110, section 7.8), and here it is.
-    session.req_header_mut().remove_header(&UPGRADE);
     let exchange = match request::accept(gateway, session, context) {
         Ok(exchange) => exchange,
         Err(refused) => return respond::refuse(gateway, session, context, refused).await,

@@ -1,5 +1,5 @@
-"""Terminated routes: the app says whether a call may be made, the provider answers, and neither side's credentials reach
-the other."""
+"""Terminated routes: the app says whether a call may be made, the provider answers, and neither side's credentials
+reach the other."""
 
 from __future__ import annotations
 
@@ -233,16 +233,9 @@ def test_a_preflight_is_the_apps_own(scripted, start):
 
 
 @pytest.mark.parametrize(
-    ("target", "headers"),
-    [
-        ("/llm/v1/../../admin", []),
-        ("/llm/../v1/files", []),
-        ("/llm/v1/%2e%2e/files", []),
-        ("/llm/v1/..%2ffiles", []),
-        ("/llm/./v1/x", []),
-    ],
+    "target", ["/llm/v1/../../admin", "/llm/../v1/files", "/llm/v1/%2e%2e/files", "/llm/v1/..%2ffiles", "/llm/./v1/x"]
 )
-def test_a_path_leads_nowhere_but_where_its_route_says(target, headers, scripted, start):
+def test_a_path_leads_nowhere_but_where_its_route_says(target, scripted, start):
     provider = answering(scripted)
     proxy, app = start(provider)
     response = post(proxy, target=target)
