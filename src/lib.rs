@@ -11,6 +11,7 @@
 //!        admission -> backend pass -> plain answer              -> proxy::deliver
 //!                                  -> call: the worker is free, calls::make answers it,
 //!                                     its result is journalled, and the request is sent again
+//!                                     (replay); or the client reads it first (relay: exchange::relay)
 //!    answers shared -> the same, but proxy::shared asks sharing first
 //!    a provider answers -> proxy::terminate -> exchange::authorize asks the app: no -> its answer
 //!                                                                             yes -> calls::make
@@ -35,7 +36,9 @@
 //! | [`sharing`] | one answer for all who ask the same: composes `cache` and `coalesce` |
 //! | [`coalesce`] | single flight: one piece of work, many readers; knows no HTTP |
 //! | [`cache`] | keys by meaning, lifetimes, entries, the store |
-//! | [`answer`] | the answers of LLM APIs, from plain to stream and back |
+//! | [`answer`] | the answers of LLM APIs: from plain to stream and back, what they say, what they cost |
+//! | [`relay`] | a provider's stream in the format that a client reads |
+//! | [`usage`] | what calls cost, and what sharing saved |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
@@ -58,7 +61,8 @@
 //! # Layers
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
-//! `exchange -> {admission, backend, handoff, calls, sharing}`; `calls -> {sharing, answer, provider}`;
+//! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
+//! `{relay, usage} -> answer`;
 //! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `route` names `admission`'s classes and `cache`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
@@ -80,9 +84,11 @@ pub mod http1;
 pub mod media_type;
 pub mod provider;
 pub mod proxy;
+pub mod relay;
 pub mod route;
 pub mod secret;
 pub mod server;
 pub mod sharing;
 pub mod telemetry;
 pub mod time;
+pub mod usage;

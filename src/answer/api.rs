@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::fields::Fields;
 use super::openai_chat::Kind;
 use super::{
-    Inconvertible, Unlimited, Unstorable, anthropic, gemini, limits, openai_chat, openai_chunks, openai_responses,
-    request,
+    Inconvertible, Tokens, Unlimited, Unstorable, anthropic, gemini, limits, openai_chat, openai_chunks,
+    openai_responses, request,
 };
 
 /// Whose API it is.
@@ -91,6 +91,11 @@ impl Api {
         request::asked(self, path, query, body)
     }
 
+    /// The model that a request names, in its path or its body.
+    pub fn model(self, path: &str, body: &[u8]) -> Option<String> {
+        request::model(self, path, body)
+    }
+
     /// The body to send upstream for a stream that others may share: one that asks for usage, which callers without
     /// interest are spared by [`super::UsageFilter`]. None if it can go as it is.
     pub fn with_usage(self, body: &[u8]) -> Option<Bytes> {
@@ -122,6 +127,11 @@ impl Api {
             Api::GeminiGenerate => gemini::storable(&answer),
             Api::GeminiEmbed => has_any(&answer, &["embedding", "embeddings"]),
         }
+    }
+
+    /// What an answer cost, or a stream as far as it came; None if the provider did not say.
+    pub fn tokens(self, form: Form, body: &[u8]) -> Option<Tokens> {
+        Tokens::of(self, form, body)
     }
 
     /// A complete stream as the plain answer that the same request would have got without streaming.

@@ -10,7 +10,7 @@ pub(super) const DONE: &[u8] = b"[DONE]";
 
 /// Finds the ends of events in bytes that arrive in pieces. Holds none of them.
 #[derive(Debug)]
-pub(super) struct Splitter {
+pub struct Splitter {
     is_line_empty: bool,
     /// The last byte was a CR, which a LF may complete.
     is_after_cr: bool,
@@ -18,13 +18,20 @@ pub(super) struct Splitter {
     is_ending: bool,
 }
 
+impl Default for Splitter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Splitter {
-    pub(super) fn new() -> Self {
+    /// A splitter at the beginning of a stream.
+    pub fn new() -> Self {
         Self { is_line_empty: true, is_after_cr: false, is_ending: false }
     }
 
     /// How many of the bytes belong to an event that ends in or before them.
-    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         for (at, byte) in bytes.iter().enumerate() {
             let is_rest_of_line_end = std::mem::take(&mut self.is_after_cr) && *byte == b'\n';
             if std::mem::take(&mut self.is_ending) {
@@ -47,7 +54,7 @@ impl Splitter {
     }
 
     /// Whether the bytes so far end with an event that only a LF could still belong to.
-    pub(super) fn is_at_end(&self) -> bool {
+    pub fn is_at_end(&self) -> bool {
         self.is_ending
     }
 }

@@ -8,6 +8,7 @@ use super::memory::Weigh;
 use super::policy::{Lifetimes, Policy};
 use super::status::{CACHE_STATUS, CacheStatus};
 use crate::time::{Duration, Instant};
+use crate::usage::Receipt;
 
 /// A whole response with what it may be used for.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Entry {
     pub origin: String,
     /// What its request meant, whatever it varied on.
     pub meaning: Key,
+    /// What it cost, which everybody who gets it saves.
+    pub receipt: Option<Receipt>,
 }
 
 /// What an entry is good for now.
@@ -149,6 +152,7 @@ pub(super) mod tests {
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             origin: "origin".into(),
             meaning: Key::of([body]),
+            receipt: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method};
+use url::Url;
 
 use super::{Config, When};
 use crate::answer::{Api, Asked, Vendor};
@@ -31,6 +32,8 @@ pub struct Identity {
     pub key: Key,
     /// The API and the form of the answer, where both are understood and the answer is shared.
     pub(super) asked: Option<(Api, Asked)>,
+    /// The API, where it is known.
+    pub(super) api: Option<Api>,
 }
 
 impl Identity {
@@ -42,7 +45,8 @@ impl Identity {
         policy: &mut Policy,
         client: &HeaderMap,
     ) -> Self {
-        let asked = asked(vendor(provider), request);
+        let api = api(provider, &request.method, &request.url);
+        let asked = api.and_then(|api| Some((api, asked(api, request)?)));
         let document = asked.and_then(|_| Document::read(&request.body));
         let shares = document.as_ref().is_some_and(|document| match config.when {
             // Each turn changes the conversation that the provider keeps.
@@ -63,7 +67,7 @@ impl Identity {
         if !shares {
             policy.scope = Scope::Nobody;
         }
-        Self { key: key.finish(), asked: asked.filter(|_| policy.scope != Scope::Nobody) }
+        Self { key: key.finish(), asked: asked.filter(|_| policy.scope != Scope::Nobody), api }
     }
 }
 
@@ -79,15 +83,13 @@ fn meaning<'a>(document: Document<'a>, ignored: &[String]) -> Document<'a> {
     document.without(&FORM).without(ignored)
 }
 
-/// The API and what is asked of it; `None` for what is not understood, so not shared.
-pub(super) fn asked(vendor: Vendor, request: &Request) -> Option<(Api, Asked)> {
-    let api = api(vendor, request)?;
-    Some((api, api.asked(request.url.path(), request.url.query(), &request.body)?))
+/// The API that a request is for, where it is known.
+pub fn api(provider: &Provider, method: &Method, url: &Url) -> Option<Api> {
+    api_of(vendor(provider), method, url)
 }
 
-/// The API that a request is for.
-pub(super) fn api(vendor: Vendor, request: &Request) -> Option<Api> {
-    Api::of(vendor, request.url.path()).filter(|_| request.method == Method::POST)
+pub(super) fn api_of(vendor: Vendor, method: &Method, url: &Url) -> Option<Api> {
+    Api::of(vendor, url.path()).filter(|_| method == Method::POST)
 }
 
 pub(super) fn vendor(provider: &Provider) -> Vendor {
@@ -96,6 +98,11 @@ pub(super) fn vendor(provider: &Provider) -> Vendor {
         Dialect::Anthropic => Vendor::Anthropic,
         Dialect::Gemini => Vendor::Gemini,
     }
+}
+
+/// What is asked of an API; `None` for what is not understood, so not shared.
+pub(super) fn asked(api: Api, request: &Request) -> Option<Asked> {
+    api.asked(request.url.path(), request.url.query(), &request.body)
 }
 
 fn add_target(request: &Request, key: &mut KeyBuilder) {

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::identity::{api, asked, vendor};
+use super::identity::{api_of, asked, vendor};
 use crate::answer::{Form, Vendor};
 use crate::provider::{Provider, Request};
 
@@ -60,7 +60,8 @@ impl Summary {
     }
 
     fn to(vendor: Vendor, request: &Request) -> Self {
-        let is_stream = asked(vendor, request).is_some_and(|(_, asked)| asked.form == Form::Stream);
+        let asked = api_of(vendor, &request.method, &request.url).and_then(|api| asked(api, request));
+        let is_stream = asked.is_some_and(|asked| asked.form == Form::Stream);
         Self { model: vendor.model(request.url.path(), &request.body), is_stream }
     }
 }
@@ -97,7 +98,7 @@ impl Limits {
             }
         }
         let Some(most) = self.max_output_tokens else { return Ok(None) };
-        let api = api(vendor, request).ok_or(Beyond::Output)?;
+        let api = api_of(vendor, &request.method, &request.url).ok_or(Beyond::Output)?;
         api.limited(&request.body, most.get()).map_err(|_| Beyond::Output)
     }
 }

@@ -9,6 +9,8 @@ mod limits;
 mod reply;
 mod work;
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName};
 
 use crate::buffers::Buffers;
@@ -16,8 +18,9 @@ use crate::cache::{Lifetimes, Place, Policy, RequestDirectives, Scope};
 use crate::provider::{Failure, Provider, Request};
 use crate::sharing::{Answer, Sharing, Unanswered, Wanted};
 use crate::time::Duration;
+use crate::usage::Meter;
 
-pub use identity::{Identity, meaning_of_body};
+pub use identity::{Identity, api, meaning_of_body};
 pub use limits::{BadPattern, Beyond, Limits, Summary};
 pub use reply::{Reply, ReplyBody};
 
@@ -70,6 +73,28 @@ pub struct Directives {
     pub stale_while_revalidate: Option<Duration>,
 }
 
+/// Where a call comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A request of a route, which has this path pattern.
+    Route(Arc<str>),
+    /// A request that no route is for.
+    NoRoute,
+    /// An SDK outside a request.
+    Egress,
+}
+
+impl Origin {
+    /// The word for metric labels. Patterns begin with a slash, so that they are no other word.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Origin::Route(pattern) => pattern,
+            Origin::NoRoute => "none",
+            Origin::Egress => "egress",
+        }
+    }
+}
+
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoReply {
@@ -85,15 +110,17 @@ pub struct Calls {
     config: Config,
     sharing: Sharing<Failure>,
     buffers: Buffers,
+    meter: Arc<Meter>,
 }
 
 impl Calls {
     /// Puts the parts together.
-    pub fn new(config: Config, sharing: Sharing<Failure>, buffers: Buffers) -> Self {
-        Self { config, sharing, buffers }
+    pub fn new(config: Config, sharing: Sharing<Failure>, buffers: Buffers, meter: Arc<Meter>) -> Self {
+        Self { config, sharing, buffers, meter }
     }
 
-    /// Makes a call, or finds its answer. `client` holds the headers by which whoever caused the call is told apart.
+    /// Makes a call, or finds its answer. `client` holds the headers by which whoever caused the call is told apart;
+    /// what the call costs is counted with `origin`.
     ///
     /// # Errors
     /// See [`NoReply`].
@@ -106,6 +133,7 @@ impl Calls {
         request: Request,
         said: &Directives,
         client: &HeaderMap,
+        origin: &Origin,
     ) -> Result<Reply, NoReply> {
         let mut policy = self.policy(said);
         policy.obey(RequestDirectives::of(&request.headers));
@@ -119,8 +147,11 @@ impl Calls {
             apart: request.patience.map(|patience| patience.as_millis().to_le_bytes().to_vec()).unwrap_or_default(),
             bound: self.config.max_result,
         };
-        let fetch =
-            || work::Fetch::new(provider, request.clone(), &identity, self.buffers.lease(), self.config.max_result);
+        let bill = work::Bill { meter: Arc::clone(&self.meter), origin: origin.clone() };
+        let fetch = || {
+            let (lease, limit) = (self.buffers.lease(), self.config.max_result);
+            work::Fetch::new(provider, request.clone(), &identity, lease, limit, bill.clone())
+        };
         match reply(self.sharing.answer(wanted.clone(), fetch()).await, &identity).await {
             Err(Unfit::OtherForm) if wanted.policy.asked.only_if_cached => Err(NoReply::NotCached),
             Err(Unfit::OtherForm) => {

@@ -1,6 +1,8 @@
 //! An answer in the form that was asked for: as it comes where it has that form, converted once it is complete where it
 //! has the other.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -11,6 +13,7 @@ use crate::cache::CacheStatus;
 use crate::coalesce::{End, Reader};
 use crate::provider::Failure;
 use crate::sharing::{Answer, Head};
+use crate::usage::{Receipt, Saving};
 
 /// The answer to a call.
 #[derive(Debug)]
@@ -30,7 +33,12 @@ pub struct ReplyBody(State);
 #[derive(Debug)]
 enum State {
     Whole(Bytes),
-    Live { reader: Reader<Head, Failure>, filter: Option<UsageFilter> },
+    Live {
+        reader: Reader<Head, Failure>,
+        filter: Option<UsageFilter>,
+        /// What the answer cost, where somebody else paid for it.
+        saved: Option<Arc<OnceLock<Receipt>>>,
+    },
     Ended,
 }
 
@@ -52,20 +60,26 @@ impl Reply {
                 let change = Change::of(identity, entry.status, entry.is_stream);
                 let mut headers = entry.replayed(found);
                 let body = change.whole(&entry.body, &mut headers).ok_or(Unfit::OtherForm)?;
+                if let Some(receipt) = &entry.receipt {
+                    receipt.saved(Saving::Hit);
+                }
                 Ok(Self { status: entry.status, headers, body: ReplyBody(State::Whole(body)) })
             }
             Answer::Live { head, reader, status: found } => {
                 let mut headers = head.headers_for(found);
                 let change = Change::of(identity, head.status, head.is_stream);
+                let is_own = found != CacheStatus::Miss { collapsed: true };
+                let saved = (!is_own).then(|| Arc::clone(&head.receipt));
                 let body = match change {
-                    Change::None => State::Live { reader, filter: None },
-                    Change::Filter => State::Live { reader, filter: Some(UsageFilter::new()) },
+                    Change::None => State::Live { reader, filter: None, saved },
+                    Change::Filter => State::Live { reader, filter: Some(UsageFilter::new()), saved },
                     Change::Assemble(_) | Change::Chunk(..) => {
-                        let whole = ReplyBody(State::Live { reader, filter: None }).collect().await?;
+                        let whole = ReplyBody(State::Live { reader, filter: None, saved: None }).collect().await?;
                         let changed = change.whole(&whole, &mut headers);
                         // Whoever asked the provider gets what it said.
-                        let is_own = found != CacheStatus::Miss { collapsed: true };
-                        State::Whole(changed.or_else(|| is_own.then_some(whole)).ok_or(Unfit::OtherForm)?)
+                        let body = changed.or_else(|| is_own.then_some(whole)).ok_or(Unfit::OtherForm)?;
+                        collapsed(saved.as_deref());
+                        State::Whole(body)
                     }
                 };
                 Ok(Self { status: head.status, headers, body: ReplyBody(body) })
@@ -83,9 +97,12 @@ impl ReplyBody {
         let last = match &mut self.0 {
             State::Ended => None,
             State::Whole(bytes) => Some(Ok(std::mem::take(bytes))).filter(|bytes| bytes != &Ok(Bytes::new())),
-            State::Live { reader, filter } => match next(reader, filter.as_mut()).await {
+            State::Live { reader, filter, saved } => match next(reader, filter.as_mut()).await {
                 Ok(bytes) => return Some(Ok(bytes)),
-                Err(End::Complete) => filter.as_mut().map(UsageFilter::finish).filter(|rest| !rest.is_empty()).map(Ok),
+                Err(End::Complete) => {
+                    collapsed(saved.as_deref());
+                    filter.as_mut().map(UsageFilter::finish).filter(|rest| !rest.is_empty()).map(Ok)
+                }
                 Err(End::Failed(failure)) => Some(Err(failure)),
                 Err(End::Abandoned) => Some(Err(abandoned())),
             },
@@ -116,6 +133,13 @@ impl ReplyBody {
             State::Ended => Some(0),
             State::Live { .. } => None,
         }
+    }
+}
+
+/// Counts what a whole answer saved that somebody else had asked for.
+fn collapsed(receipt: Option<&OnceLock<Receipt>>) {
+    if let Some(receipt) = receipt.and_then(OnceLock::get) {
+        receipt.saved(Saving::Collapsed);
     }
 }
 

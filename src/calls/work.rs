@@ -1,24 +1,37 @@
 //! How an answer is fetched from a provider, and whether it may be stored.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::Identity;
+use super::{Identity, Origin};
 use crate::answer::{Api, Asked, Form, Unstorable};
 use crate::buffers::{Full, Lease};
 use crate::cache::{NotStored, ResponseDirectives, lasting};
 use crate::media_type;
 use crate::provider::{Failure, Opened, Provider, Request};
 use crate::sharing::{Head, Publisher, Storable, Work};
+use crate::time::Instant;
+use crate::usage::Meter;
 
 /// One call to a provider.
 pub(super) struct Fetch {
     provider: Provider,
     request: Request,
     asked: Option<(Api, Asked)>,
+    api: Option<Api>,
     lease: Lease,
     limit: usize,
+    bill: Bill,
+}
+
+/// Where what a call costs is counted.
+#[derive(Clone)]
+pub(super) struct Bill {
+    pub(super) meter: Arc<Meter>,
+    pub(super) origin: Origin,
 }
 
 impl Fetch {
@@ -28,6 +41,7 @@ impl Fetch {
         identity: &Identity,
         lease: Lease,
         limit: usize,
+        bill: Bill,
     ) -> Self {
         // A stream that others may read is asked for its usage, or those who want it plain would miss it.
         let with_usage = identity
@@ -36,23 +50,28 @@ impl Fetch {
         if let Some(body) = with_usage.and_then(|(api, _)| api.with_usage(&request.body)) {
             request.body = body;
         }
-        Self { provider: provider.clone(), request, asked: identity.asked, lease, limit }
+        Self { provider: provider.clone(), request, asked: identity.asked, api: identity.api, lease, limit, bill }
     }
 }
 
 #[async_trait]
 impl Work<Failure> for Fetch {
     async fn run(self: Box<Self>, to: &Publisher<'_, Failure>) -> Result<Storable, Failure> {
-        let Self { provider, request, asked, lease, limit } = *self;
+        let began = Instant::now();
+        let Self { provider, request, asked, api, lease, limit, bill } = *self;
         let host = request.url.host_str().unwrap_or_default().to_owned();
+        let model = api.and_then(|api| api.model(request.url.path(), &request.body));
         let Opened { status, headers, mut body } = provider.open(request, || to.elect_successor()).await?;
         let mut head = Head::new(status, headers, Some(lease));
         head.is_stream = is_event_stream(&head.headers);
-        let (is_stream, kept_headers) = (head.is_stream, lasting(&head.headers));
+        let (is_stream, kept_headers, receipt) = (head.is_stream, lasting(&head.headers), Arc::clone(&head.receipt));
         to.begin(head).await;
         let mut received = 0;
         while let Some(piece) = body.next().await {
             let piece = piece?;
+            if received == 0 && is_stream {
+                bill.meter.first_token(provider.name(), began.elapsed());
+            }
             received += piece.len();
             let pushed = if received > limit {
                 Err(Failure::TooLarge { host: host.clone(), limit })
@@ -60,6 +79,12 @@ impl Work<Failure> for Fetch {
                 to.push(piece).await.map_err(|Full| Failure::NoMemory)
             };
             pushed.inspect_err(|failure| body.failed(failure))?;
+        }
+        if let Some(tokens) =
+            api.filter(|_| status.is_success()).and_then(|api| api.tokens(form(is_stream), &to.whole()?))
+        {
+            // Before the end is published: whoever reads to it finds the receipt.
+            receipt.get_or_init(|| bill.meter.spent(provider.name(), model.as_deref(), bill.origin.as_str(), tokens));
         }
         if !to.stores() {
             return Ok(Err(NotStored::Forbidden));
@@ -72,13 +97,16 @@ impl Work<Failure> for Fetch {
     }
 }
 
+fn form(is_stream: bool) -> Form {
+    if is_stream { Form::Stream } else { Form::Plain }
+}
+
 fn verdict(asked: Option<(Api, Asked)>, status: StatusCode, is_stream: bool, whole: &Bytes) -> Result<(), NotStored> {
     if !status.is_success() {
         return Err(NotStored::Status);
     }
     let (api, _) = asked.ok_or(NotStored::Forbidden)?;
-    let form = if is_stream { Form::Stream } else { Form::Plain };
-    api.storable(form, whole).map_err(|unstorable| match unstorable {
+    api.storable(form(is_stream), whole).map_err(|unstorable| match unstorable {
         Unstorable::Incomplete | Unstorable::Background => NotStored::Incomplete,
         Unstorable::Malformed | Unstorable::InvalidToolCall => NotStored::Malformed,
         Unstorable::Truncated => NotStored::Truncated,

@@ -55,6 +55,8 @@ pub(super) const MAX_RESULT: usize = 8 * MIB;
 pub(super) const MAX_JOURNAL: usize = 32 * MIB;
 /// Trips of one request through workers.
 pub(super) const MAX_PASSES: u32 = 16;
+/// Well below the 60 s after which load balancers take a silent connection for dead.
+pub(super) const RELAY_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Longer than any chat that a person waits for.
 pub(super) const DEADLINE: Duration = Duration::from_secs(600);
 

@@ -16,7 +16,7 @@ pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;
-use crate::{admission, backend, calls, exchange, provider, proxy, route, sharing};
+use crate::{admission, backend, calls, exchange, provider, proxy, route, sharing, usage};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Config {
     pub calls: calls::Config,
     /// Bounds of what is shared.
     pub sharing: sharing::Config,
+    /// What tokens cost.
+    pub prices: usage::Prices,
     /// Rules, in order.
     pub routes: Vec<route::Config>,
 }

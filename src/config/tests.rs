@@ -120,6 +120,21 @@ fn a_provider_key_that_is_not_in_the_environment_is_a_fault() {
 }
 
 #[test]
+fn a_price_must_be_whole_and_one_that_a_model_can_have() {
+    let reported = faults("[prices.\"gpt-4.1\"]\ninput = -1\ncached_input = nan\n[prices.b]\ncost = 1");
+    for expected in [
+        "siding.toml:2: prices.gpt-4.1.input: must be between 0 and 1000000: dollars for a million tokens",
+        "siding.toml:1: prices.gpt-4.1.output: add this key, it has no default",
+        "siding.toml:3: prices.gpt-4.1.cached_input: must be between",
+        "siding.toml:5: prices.b.cost: there is no key `cost`; known here are `input`, `output`, `cached_input`",
+    ] {
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+    let config = read("[prices.\"openai/m\"]\ninput = 3\noutput = 0.5").unwrap();
+    assert_eq!(config.prices["openai/m"], usage::Price { input: 3.0, output: 0.5, cached_input: 3.0 });
+}
+
+#[test]
 fn secrets_never_show_in_debug_output() {
     let shown = format!("{:?}", read("").unwrap());
     assert!(!shown.contains("0123456789abcdef"), "{shown}");

@@ -5,15 +5,16 @@ use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::metrics::Counted;
+use super::relay::Begun;
 use super::run::Running;
-use super::{KEEP_RESULTS_FOR, Refused};
+use super::{Account, Exchanges, KEEP_RESULTS_FOR, Refused};
 use crate::buffers::Full;
 use crate::cache::{Key, Scope, Weigh};
-use crate::calls::{Directives, NoReply, Reply};
+use crate::calls::{Directives, NoReply, Origin, Reply};
 use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response, Sharing};
 use crate::provider::{self, Failure};
 use crate::telemetry::Reason;
+use crate::telemetry::outcome::Mode;
 use crate::time::{Duration, Instant, timeout_at};
 
 /// Headers of a call that differ between two tries of the same request.
@@ -22,9 +23,14 @@ const VOLATILE: [&str; 3] = ["x-stainless-retry-count", "idempotency-key", "trac
 /// Headers by which clients are told apart.
 const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
 
-impl Running<'_> {
-    /// Makes the calls and adds their ends to the journal.
-    pub(super) async fn make_calls(&mut self, Calls { calls, values }: Calls) -> Result<(), Refused> {
+impl Running {
+    /// Makes the calls and adds their ends to the journal; or begins the only one, for the client to read first.
+    pub(super) async fn make_calls(
+        &mut self,
+        asked: Calls,
+        account: &mut Account,
+    ) -> Result<Option<Box<Begun>>, Refused> {
+        let Calls { mut calls, values, relay } = asked;
         if let Some(stray) = calls.iter().find(|call| self.all.providers.resolve(&call.url).is_none()) {
             let (id, site) = (&self.exchange.id, &stray.name);
             tracing::warn!(id, site, host = stray.url.host_str(), "refused a call to an address of no provider");
@@ -37,59 +43,65 @@ impl Running<'_> {
         let mut bodies = self.all.buffers.lease();
         let bytes = calls.iter().map(|call| call.body.len()).sum();
         bodies.grow(bytes).map_err(|Full| Reason::BuffersFull)?;
-        self.account.calls += u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        account.calls += u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let began = Instant::now();
-        let suspended = Counted::new(&self.all.metrics.calling);
+        if let (Some(relay), true) = (relay, self.is_read) {
+            let relayed = calls.pop().map(|call| self.relay(call, relay, bodies));
+            let Some(relayed) = relayed else { return Ok(None) };
+            let begun = Box::pin(relayed).await;
+            account.calling += began.elapsed();
+            return begun;
+        }
+        let suspended = self.all.metrics.suspend(Mode::Replay);
         let finished = Box::pin(join_all(calls.into_iter().map(|call| self.make(call)))).await;
         drop((suspended, bodies));
-        self.account.calling += began.elapsed();
-        self.all.metrics.seconds_saved.inc_by(began.elapsed().as_secs_f64());
+        account.calling += began.elapsed();
         for (key, finished) in finished {
-            self.hold(finished.recorded.weight())?;
-            self.keys.push(key);
-            self.journal.push_finished(finished);
+            self.add(key, finished)?;
         }
+        Ok(None)
+    }
+
+    /// Adds a call's end to the journal.
+    pub(super) fn add(&mut self, key: Option<Key>, finished: Finished) -> Result<(), Refused> {
+        self.hold(finished.recorded.weight())?;
+        self.keys.push(key);
+        self.journal.push_finished(finished);
         Ok(())
     }
 
     async fn make(&self, call: Call) -> (Option<Key>, Finished) {
         let began = Instant::now();
         let key = self.key(&call);
-        let kept = key.and_then(|key| self.all.kept.take(&key));
-        let Call { name, digest, method, url, headers, body, timeout_ms, cache } = call;
-        let recorded = match kept {
-            Some(kept) => {
-                self.all.metrics.reused.inc();
-                kept
-            }
+        let (asked, place) = self.place(call);
+        let recorded = match self.kept(key) {
+            Some(kept) => kept,
             None => {
-                let patience = timeout_ms.map(Duration::from_millis);
-                let request = provider::Request { method, url, headers, body, patience };
-                self.ask_provider(request, &directives(cache.unwrap_or_default())).await
+                let deadline = self.calls_deadline();
+                match timeout_at(deadline, open(&self.all, asked, &self.request.headers)).await {
+                    Ok(Ok(reply)) => timeout_at(deadline, collect(reply)).await.unwrap_or_else(|_| too_late()),
+                    Ok(Err(recorded)) => recorded,
+                    Err(_) => too_late(),
+                }
             }
         };
-        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        (key, Finished { name, digest, pass: self.pass, elapsed_ms, recorded })
+        (key, place.finished(self.pass, began, recorded))
     }
 
-    async fn ask_provider(&self, request: provider::Request, said: &Directives) -> Recorded {
-        let Some(provider) = self.all.providers.resolve(&request.url) else {
-            return Recorded::Error { error: CallError::Connect, message: "no provider has this URL".into() };
-        };
-        let asking = async {
-            let Reply { status, headers, body } =
-                self.all.calls.make(provider, request, said, &self.request.headers).await?;
-            let body = body.collect().await.map_err(NoReply::Failed)?;
-            Ok(Response { status: status.as_u16(), headers, body })
-        };
-        match timeout_at(self.calls_deadline(), asking).await {
-            Ok(Ok(response)) => Recorded::Response(response),
-            Ok(Err(NoReply::Failed(failure))) => {
-                Recorded::Error { error: word(&failure), message: failure.to_string() }
-            }
-            Ok(Err(NoReply::NotCached)) => Recorded::Response(not_cached()),
-            Err(_) => Recorded::Error { error: CallError::Deadline, message: "the exchange's deadline passed".into() },
-        }
+    /// What the provider is asked, and where its answer belongs.
+    pub(super) fn place(&self, call: Call) -> (Asked, Place) {
+        let Call { name, digest, method, url, headers, body, timeout_ms, cache } = call;
+        let patience = timeout_ms.map(Duration::from_millis);
+        let request = provider::Request { method, url, headers, body, patience };
+        let (said, origin) = (directives(cache.unwrap_or_default()), self.request.origin.clone());
+        (Asked { request, said, origin }, Place { name, digest })
+    }
+
+    /// A result of an earlier exchange that could not use it.
+    pub(super) fn kept(&self, key: Option<Key>) -> Option<Recorded> {
+        let kept = key.and_then(|key| self.all.kept.take(&key))?;
+        self.all.metrics.reused.inc();
+        Some(kept)
     }
 
     /// Keeps complete results of an exchange that cannot resume, so that its client's retry need not pay again.
@@ -106,7 +118,7 @@ impl Running<'_> {
 
     /// The identity of a call in a client's request: whoever retries sends the same request with the same
     /// credentials. Clients that cannot be told apart keep nothing, so there is none for them.
-    fn key(&self, call: &Call) -> Option<Key> {
+    pub(super) fn key(&self, call: &Call) -> Option<Key> {
         let headers = sorted(&call.headers, |name| !VOLATILE.contains(&name));
         let credentials = sorted(&self.request.headers, |name| CREDENTIALS.contains(&name));
         if credentials.is_empty() {
@@ -127,6 +139,56 @@ impl Running<'_> {
         self.held += bytes;
         self.request.lease.grow(bytes).map_err(|Full| Reason::BuffersFull.into())
     }
+}
+
+/// A request to a provider, and how its answer is shared.
+pub(super) struct Asked {
+    pub(super) request: provider::Request,
+    said: Directives,
+    origin: Origin,
+}
+
+/// A call's identity in the journal.
+#[derive(Debug)]
+pub(super) struct Place {
+    name: String,
+    digest: String,
+}
+
+impl Place {
+    pub(super) fn finished(self, pass: u32, began: Instant, recorded: Recorded) -> Finished {
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Finished { name: self.name, digest: self.digest, pass, elapsed_ms, recorded, relayed: None }
+    }
+}
+
+/// Asks for an answer, to its head. What comes instead of one is a result too.
+pub(super) async fn open(all: &Exchanges, asked: Asked, client: &HeaderMap) -> Result<Reply, Recorded> {
+    let Some(provider) = all.providers.resolve(&asked.request.url) else {
+        return Err(Recorded::Error { error: CallError::Connect, message: "no provider has this URL".into() });
+    };
+    let reply = all.calls.make(provider, asked.request, &asked.said, client, &asked.origin).await;
+    reply.map_err(|no_reply| match no_reply {
+        NoReply::NotCached => Recorded::Response(not_cached()),
+        NoReply::Failed(failure) => failed(&failure),
+    })
+}
+
+/// All of an answer.
+pub(super) async fn collect(reply: Reply) -> Recorded {
+    let Reply { status, headers, body } = reply;
+    match body.collect().await {
+        Ok(body) => Recorded::Response(Response { status: status.as_u16(), headers, body }),
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> Recorded {
+    Recorded::Error { error: word(failure), message: failure.to_string() }
+}
+
+pub(super) fn too_late() -> Recorded {
+    Recorded::Error { error: CallError::Deadline, message: "the exchange's deadline passed".into() }
 }
 
 /// The answer to a call that wanted a stored answer or none (RFC 9111, section 5.2.1.7).
@@ -185,7 +247,7 @@ impl Weigh for Recorded {
     }
 }
 
-fn word(failure: &Failure) -> CallError {
+pub(super) fn word(failure: &Failure) -> CallError {
     match failure {
         Failure::Connect { .. } => CallError::Connect,
         Failure::ConnectTimeout(_) => CallError::ConnectTimeout,

@@ -17,10 +17,13 @@ pub struct Metrics {
     duration: Vec<Histogram>,
     overhead: Histogram,
     in_flight: IntGauge,
-    pub(super) calling: IntGauge,
+    calling: IntGauge,
     pub(super) handoff_refused: IntCounterVec,
-    pub(super) seconds_saved: Counter,
-    seconds_saved_by_terminating: Counter,
+    saved_by_replay: Counter,
+    saved_by_relay: Counter,
+    saved_by_terminating: Counter,
+    relays: IntCounterVec,
+    pub(super) relay_passes: IntCounterVec,
     /// By [`Authorized`].
     authorizations: [IntCounter; Authorized::WORDS.len()],
     authorization_duration: Histogram,
@@ -29,6 +32,9 @@ pub struct Metrics {
     pub(super) kept: IntCounter,
     pub(super) reused: IntCounter,
 }
+
+/// How relayed streams end: whole, broken off by the provider or by us, given up by their clients.
+const RELAY_RESULTS: [&str; 3] = ["complete", "broken", "client_gone"];
 
 const HANDOFF_REASONS: [Reason; 6] = [
     Reason::HandoffInvalid,
@@ -55,7 +61,8 @@ impl Metrics {
             &["result"],
         );
         let saved = "Time exchanges waited for providers without a worker; its rate is the number of workers saved.";
-        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &["replay", "terminate"]);
+        let modes_that_save = ["replay", "relay", "terminate"];
+        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &modes_that_save);
         Self {
             ended: ended.into(),
             duration: duration.into(),
@@ -72,8 +79,21 @@ impl Metrics {
                 "reason",
                 &reasons,
             ),
-            seconds_saved: saved.with_label_values(&["replay"]),
-            seconds_saved_by_terminating: saved.with_label_values(&["terminate"]),
+            saved_by_replay: saved.with_label_values(&["replay"]),
+            saved_by_relay: saved.with_label_values(&["relay"]),
+            saved_by_terminating: saved.with_label_values(&["terminate"]),
+            relays: registry.counters(
+                "relays_total",
+                "Streams that were relayed to clients, by how they ended.",
+                "result",
+                &RELAY_RESULTS,
+            ),
+            relay_passes: registry.counters(
+                "relay_passes_total",
+                "Last passes after a relayed stream, in which the app saves it, by result.",
+                "result",
+                &["saved", "failed", "refused"],
+            ),
             authorizations: Authorized::WORDS.map(|word| authorizations.with_label_values(&[word])),
             authorization_duration: registry.histogram(
                 "authorization_duration_seconds",
@@ -92,19 +112,30 @@ impl Metrics {
         Counted::new(&self.in_flight)
     }
 
+    /// Counts an exchange as waiting for a provider, and the time as saved, while the guard lives.
+    pub(super) fn suspend(&self, mode: Mode) -> Suspended {
+        let saved = if mode == Mode::Relay { &self.saved_by_relay } else { &self.saved_by_replay };
+        Suspended { _counted: Counted::new(&self.calling), since: Instant::now(), saved: saved.clone() }
+    }
+
+    /// A relayed stream ended, or its client left.
+    pub(super) fn relayed(&self, result: &str) {
+        self.relays.with_label_values(&[result]).inc();
+    }
+
     /// An exchange ended.
     pub fn ended(&self, account: &Account, outcome: Outcome, total: Duration) {
         let mode = account.mode as usize;
         self.ended[mode][outcome.position()].inc();
         self.duration[mode].observe(total.as_secs_f64());
-        if outcome == Outcome::Answered && matches!(account.mode, Mode::Plain | Mode::Replay) {
+        if outcome == Outcome::Answered && matches!(account.mode, Mode::Plain | Mode::Replay | Mode::Relay) {
             self.overhead.observe(account.overhead(total).as_secs_f64());
         }
     }
 
     /// A provider answered a client for so long, and no worker was held.
     pub fn terminated(&self, took: Duration) {
-        self.seconds_saved_by_terminating.inc_by(took.as_secs_f64());
+        self.saved_by_terminating.inc_by(took.as_secs_f64());
     }
 
     /// Counts a question to the app when the guard is dropped; as abandoned, unless it is told how it ended.
@@ -118,12 +149,26 @@ impl Metrics {
     }
 }
 
+/// An exchange waits, and no worker does.
+#[derive(Debug)]
+pub(super) struct Suspended {
+    _counted: Counted,
+    since: Instant,
+    saved: Counter,
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        self.saved.inc_by(self.since.elapsed().as_secs_f64());
+    }
+}
+
 /// One more on a gauge while it lives.
 #[derive(Debug)]
 pub struct Counted(IntGauge);
 
 impl Counted {
-    pub(super) fn new(gauge: &IntGauge) -> Self {
+    fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }

@@ -3,10 +3,12 @@
 //! worker answers. Where a client makes its call itself, the app is only asked whether it may (`authorize`). It must never know how clients are connected.
 
 mod account;
+mod answer;
 mod authorize;
 mod call;
 mod grant;
 mod metrics;
+mod relay;
 mod run;
 mod shared;
 mod users;
@@ -20,7 +22,7 @@ use crate::admission::{Admission, Bulkhead, Class, Refusal};
 use crate::backend::Backend;
 use crate::buffers::{Buffers, Lease};
 use crate::cache::Memory;
-use crate::calls::Calls;
+use crate::calls::{Calls, Origin};
 use crate::drain::Drain;
 use crate::handoff::{Limits, Offer, Recorded};
 use crate::provider::Providers;
@@ -30,9 +32,11 @@ use crate::time::Duration;
 use users::Users;
 
 pub use account::Account;
+pub use answer::{Answer, Body, Broken};
 pub use authorize::{Question, Verdict};
 pub use grant::Grant;
 pub use metrics::{Counted, Metrics};
+pub use relay::Relay;
 pub use run::{REQUEST_START, request_start};
 pub use shared::{Meaning, Shared};
 pub use users::Place;
@@ -46,6 +50,8 @@ pub struct Config {
     pub queue_timeout: Duration,
     /// How long a pass may take.
     pub pass_timeout: Duration,
+    /// How long a client that reads a relayed stream hears nothing.
+    pub relay_silence: Duration,
     /// What an app may hand over.
     pub limits: Limits,
 }
@@ -144,6 +150,8 @@ pub struct Request {
     pub class: Class,
     /// The limit it shares with others of its route.
     pub bulkhead: Option<Bulkhead>,
+    /// Where its calls come from.
+    pub origin: Origin,
 }
 
 /// An exchange that the app did not answer.

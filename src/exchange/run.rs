@@ -1,11 +1,14 @@
 //! The loop of an exchange: pass, calls, pass, calls, ..., answer.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{Account, Exchanges, Refused, Request};
+use super::relay::{Begun, Relay};
+use super::{Account, Answer, Exchanges, Refused, Request};
 use crate::admission::{Class, Permit};
-use crate::backend::{Answer, Content, Fault, PassRequest, start_pass};
+use crate::backend::{self, Content, Fault, PassRequest, start_pass};
 use crate::buffers::{Full, Lease};
 use crate::cache::Key;
 use crate::handoff::{self, Calls, Direction, Invalid, Journal, Offer, Pass, Signed};
@@ -16,11 +19,14 @@ use crate::time::{Duration, Instant, timeout_at, unix_millis, unix_seconds};
 /// The part of the deadline that is kept free for the last pass, at most a pass's own time-out.
 const RESERVED_FOR_THE_LAST_PASS: u32 = 10;
 
-/// One exchange under way.
-pub(super) struct Running<'a> {
-    pub(super) all: &'a Exchanges,
-    pub(super) offer: Option<&'a Offer>,
-    pub(super) exchange: &'a handoff::Exchange,
+/// One exchange under way. It owns all it needs, since it may outlive its client.
+pub(super) struct Running {
+    pub(super) all: Arc<Exchanges>,
+    /// Whether the app may suspend.
+    pub(super) is_offered: bool,
+    /// Whether somebody reads an answer that is relayed.
+    pub(super) is_read: bool,
+    pub(super) exchange: handoff::Exchange,
     pub(super) request: Request,
     pub(super) journal: Journal,
     /// The identities of the journal's calls, in its order.
@@ -29,13 +35,20 @@ pub(super) struct Running<'a> {
     pub(super) held: usize,
     pub(super) pass: u32,
     pub(super) deadline: Instant,
-    pub(super) account: &'a mut Account,
 }
 
 /// What a worker's answer turned out to be.
 enum Reply {
-    ForTheClient(Answer),
+    ForTheClient(backend::Answer),
     Calls(Calls),
+}
+
+/// How the loop ended.
+pub(super) enum Turned {
+    /// The app answered.
+    Answer(backend::Answer),
+    /// A provider does, for now.
+    Relay(Box<Begun>),
 }
 
 impl Exchanges {
@@ -45,25 +58,26 @@ impl Exchanges {
         handoff::Exchange::begin(unix_millis(), deadline)
     }
 
-    /// Runs an exchange to the head of its answer.
+    /// Runs an exchange to the head of its answer. The app may suspend where it `is_offered`.
     ///
     /// # Errors
-    /// Says why the app did not answer.
+    /// Says why there is no answer.
     ///
     /// # Cancel safety
     /// Dropping the future means that the client left: its place in the queue is freed, its calls are cancelled,
     /// and a pass under way goes on to its end while holding its worker.
     pub async fn run(
-        &self,
-        offer: Option<&Offer>,
-        exchange: &handoff::Exchange,
+        self: &Arc<Self>,
+        is_offered: bool,
+        exchange: handoff::Exchange,
         request: Request,
         account: &mut Account,
     ) -> Result<Answer, Refused> {
         let deadline = Instant::now() + self.config.deadline;
-        let running = Running {
-            all: self,
-            offer,
+        let mut running = Running {
+            all: Arc::clone(self),
+            is_offered,
+            is_read: true,
             exchange,
             request,
             journal: Journal::default(),
@@ -71,51 +85,66 @@ impl Exchanges {
             held: 0,
             pass: 0,
             deadline,
-            account,
         };
-        tokio::select! {
-            biased;
-            ended = timeout_at(deadline, running.run()) => ended.unwrap_or(Err(Reason::Deadline.into())),
-            () = self.drain.is_cut() => Err(Reason::Draining.into()),
+        match running.run(account).await? {
+            Turned::Answer(answer) => Ok(answer.into()),
+            Turned::Relay(begun) => Ok(Relay::answer(running, begun)),
         }
     }
 }
 
-impl Running<'_> {
-    async fn run(mut self) -> Result<Answer, Refused> {
+impl Running {
+    /// Runs to an answer, within the deadline. Can be called again after a refusal: nothing is lost.
+    pub(super) async fn run(&mut self, account: &mut Account) -> Result<Turned, Refused> {
+        let (deadline, drain) = (self.deadline, self.all.drain.clone());
+        tokio::select! {
+            biased;
+            ended = timeout_at(deadline, self.turn(account)) => ended.unwrap_or(Err(Reason::Deadline.into())),
+            () = drain.is_cut() => Err(Reason::Draining.into()),
+        }
+    }
+
+    async fn turn(&mut self, account: &mut Account) -> Result<Turned, Refused> {
         loop {
-            let permit = self.admit().await?;
-            let answer = Box::pin(self.pass(permit)).await?;
-            let calls = match self.read(answer).await? {
-                Reply::ForTheClient(answer) => return Ok(answer),
+            let permit = self.admit(account).await?;
+            let answer = Box::pin(self.pass(permit, account)).await?;
+            let calls = match self.read(answer, account).await? {
+                Reply::ForTheClient(answer) => return Ok(Turned::Answer(answer)),
                 Reply::Calls(calls) => calls,
             };
-            self.account.mode = Mode::Replay;
-            self.make_calls(calls).await?;
+            account.mode = Mode::Replay;
+            if let Some(begun) = self.make_calls(calls, account).await? {
+                account.mode = Mode::Relay;
+                return Ok(Turned::Relay(begun));
+            }
             self.pass += 1;
         }
     }
 
-    async fn admit(&mut self) -> Result<Permit, Refused> {
+    pub(super) fn offer(&self) -> Option<&Offer> {
+        self.all.offer.as_ref().filter(|_| self.is_offered)
+    }
+
+    async fn admit(&mut self, account: &mut Account) -> Result<Permit, Refused> {
         let asked = Instant::now();
         let (class, deadline) = match self.pass {
             0 => (self.request.class, self.deadline.min(asked + self.all.config.queue_timeout)),
             _ => (Class::Resume, self.deadline),
         };
         let admitted = self.all.admission.admit(class, self.request.bulkhead, deadline).await;
-        self.account.queued += asked.elapsed();
+        account.queued += asked.elapsed();
         admitted.map_err(|refusal| {
             self.keep_results();
             Refused::from(refusal)
         })
     }
 
-    async fn pass(&mut self, permit: Permit) -> Result<Answer, Refused> {
+    async fn pass(&mut self, permit: Permit, account: &mut Account) -> Result<backend::Answer, Refused> {
         let began = Instant::now();
-        self.account.passes += 1;
+        account.passes += 1;
         let held = (permit, self.all.drain.enter());
         let answer = start_pass(&self.all.backend, self.pass_request(), held).await;
-        self.account.working += began.elapsed();
+        account.working += began.elapsed();
         answer.map_err(|fault| {
             tracing::warn!(id = self.exchange.id, pass = self.pass, %fault, "the app did not answer");
             fault_reason(&fault).into()
@@ -134,19 +163,19 @@ impl Running<'_> {
         }
         headers.insert(REQUEST_START, request_start());
         let pass = Pass { number: self.pass, method: method.as_str(), target, journal: &journal, body };
-        if let Some(offer) = self.offer {
-            offer.add_to(&mut headers, self.exchange, &pass, unix_seconds());
+        if let Some(offer) = self.offer() {
+            offer.add_to(&mut headers, &self.exchange, &pass, unix_seconds());
         }
         let content = Content::new([journal, body.clone()]);
         PassRequest { number: self.pass, method: method.clone(), target: target.clone(), headers, content }
     }
 
-    async fn read(&mut self, mut answer: Answer) -> Result<Reply, Refused> {
+    async fn read(&mut self, mut answer: backend::Answer, account: &mut Account) -> Result<Reply, Refused> {
         if !handoff::is_call(answer.status, &answer.headers) {
             self.note(&answer.headers);
             return Ok(Reply::ForTheClient(answer));
         }
-        let Some(offer) = self.offer else {
+        let Some(offer) = self.offer() else {
             tracing::warn!(id = self.exchange.id, "the app handed over a call that it was not offered to");
             return Err(self.refuse(Reason::HandoffUnexpected));
         };
@@ -154,7 +183,7 @@ impl Running<'_> {
         let signature = answer.headers.remove("siding-signature");
         let mut lease = self.all.buffers.lease();
         let document = collect(answer, self.all.config.limits.max_document(), &mut lease).await;
-        self.account.working += began.elapsed();
+        account.working += began.elapsed();
         match document.and_then(|document| self.parse(offer, &document, signature.as_ref())) {
             Ok(calls) if self.pass + 1 >= self.all.config.limits.max_passes => {
                 let sites: Vec<&str> = calls.calls.iter().map(|call| call.name.as_str()).collect();
@@ -213,7 +242,7 @@ enum Unread {
     Invalid(Invalid),
 }
 
-async fn collect(mut answer: Answer, limit: usize, lease: &mut Lease) -> Result<Bytes, Unread> {
+async fn collect(mut answer: backend::Answer, limit: usize, lease: &mut Lease) -> Result<Bytes, Unread> {
     let mut document = BytesMut::new();
     while let Some(chunk) = answer.body.next().await {
         let chunk = chunk.map_err(|_| Unread::Broken)?;

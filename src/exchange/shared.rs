@@ -146,8 +146,8 @@ impl Work<Refused> for Run {
     async fn run(self: Box<Self>, to: &Publisher<'_, Refused>) -> Result<Storable, Refused> {
         let mut answer = loop {
             let mut account = Account::new(Mode::Plain);
-            let offer = self.exchanges.offer.as_ref().filter(|_| self.is_offered);
-            let running = self.exchanges.run(offer, &self.exchange, self.request_again(), &mut account);
+            let (exchange, request) = (self.exchange.clone(), self.request_again());
+            let running = self.exchanges.run(self.is_offered, exchange, request, &mut account);
             match Box::pin(running).await {
                 Ok(answer) => break answer,
                 Err(refused) if self.may_help(refused.reason) && to.elect_successor() => {}
@@ -159,6 +159,7 @@ impl Work<Refused> for Run {
         let varies = varies(&answer.headers);
         let mut head = Head::new(answer.status, answer.headers, Some(self.exchanges.buffers.lease()));
         head.is_private = varies.is_none()
+            || answer.body.is_relayed() // its last pass is for its own client
             || head.headers.contains_key(SET_COOKIE)
             || said.no_store
             || (said.private && self.is_public);
@@ -187,10 +188,10 @@ impl Work<Refused> for Run {
 impl Run {
     /// The body is accounted for once.
     fn request_again(&self) -> Request {
-        let Request { method, target, headers, body, class, bulkhead, .. } = &self.request;
+        let Request { method, target, headers, body, class, bulkhead, origin, .. } = &self.request;
         let (class, bulkhead, lease) = (*class, *bulkhead, self.exchanges.buffers.lease());
         let (method, target, headers, body) = (method.clone(), target.clone(), headers.clone(), body.clone());
-        Request { method, target, headers, body, lease, class, bulkhead }
+        Request { method, target, headers, body, lease, class, bulkhead, origin: origin.clone() }
     }
 
     /// Whether another try may help, and can do no harm: nothing ran, or running twice means nothing.

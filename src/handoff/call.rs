@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::CALL_MEDIA_TYPE;
+use super::relay::{RawRelay, Relay};
 use super::signature::{Keys, Signed};
 use crate::media_type;
 
@@ -74,6 +75,8 @@ pub struct Calls {
     pub calls: Vec<Call>,
     /// What the app recorded in this pass, each a JSON object.
     pub values: Vec<Box<RawValue>>,
+    /// How the only call is relayed, where it is.
+    pub relay: Option<Relay>,
 }
 
 /// One LLM request that the app wants made.
@@ -141,7 +144,8 @@ pub fn parse(
     let read: Document = serde_json::from_slice(document).map_err(|error| malformed(&error))?;
     read.check(signed, limits)?;
     let calls = read.calls.into_iter().map(|call| call.check(limits)).collect::<Result<_, _>>()?;
-    Ok(Calls { calls, values: read.journal })
+    let relay = read.relay.filter(|_| read.mode == Mode::Relay).map(RawRelay::check).transpose()?;
+    Ok(Calls { calls, values: read.journal, relay })
 }
 
 /// serde's own message quotes what it found, which may be a credential.
@@ -155,10 +159,23 @@ struct Document {
     v: u64,
     id: String,
     pass: u32,
-    mode: String,
+    mode: Mode,
     calls: Vec<RawCall>,
     #[serde(default)]
     journal: Vec<Box<RawValue>>,
+    relay: Option<RawRelay>,
+}
+
+/// What becomes of the answers.
+#[derive(PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// They go into the journal.
+    Replay,
+    /// The only one goes to the client first.
+    Relay,
+    #[serde(untagged)]
+    Unknown(String),
 }
 
 impl Document {
@@ -166,14 +183,17 @@ impl Document {
         if self.v != 1 {
             return Err(Invalid::Unsupported(format!("version {}", self.v)));
         }
-        if self.mode != "replay" {
-            return Err(Invalid::Unsupported(format!("mode {:?}", self.mode)));
+        if let Mode::Unknown(mode) = &self.mode {
+            return Err(Invalid::Unsupported(format!("mode {:?}", shorten(mode))));
         }
         if self.id != signed.id || self.pass != signed.pass {
             return Err(Invalid::Malformed(format!("it is for pass {} of exchange {}", self.pass, self.id)));
         }
         if self.calls.is_empty() {
             return Err(Invalid::Malformed("it has no calls".into()));
+        }
+        if self.mode == Mode::Relay && (self.calls.len() != 1 || self.relay.is_none()) {
+            return Err(Invalid::Malformed("a relay has one call, and says how it is relayed".into()));
         }
         if self.calls.len() > limits.max_calls {
             return Err(Invalid::Limit(format!(
@@ -251,7 +271,7 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
 }
 
-fn read_headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
+pub(super) fn read_headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(pairs.len());
     for (name, value) in pairs {
         headers.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
@@ -320,11 +340,43 @@ mod tests {
             assert!(matches!(with(change), Err(Invalid::Malformed(_))), "{n}");
         }
         assert!(matches!(with(|d| d["v"] = json!(2)), Err(Invalid::Unsupported(_))));
-        assert!(matches!(with(|d| d["mode"] = json!("relay")), Err(Invalid::Unsupported(_))));
+        assert!(matches!(with(|d| d["mode"] = json!("later")), Err(Invalid::Unsupported(_))));
         assert!(matches!(with(|d| d["calls"][0]["body"] = json!("x".repeat(17))), Err(Invalid::Limit(_))));
         assert!(matches!(with(|d| d["calls"][0]["name"] = json!("x".repeat(513))), Err(Invalid::Limit(_))));
         let third = with(|d| d["calls"] = json!([d["calls"][0], d["calls"][0], d["calls"][0]]));
         assert!(matches!(third, Err(Invalid::Limit(_))));
+    }
+
+    #[test]
+    fn a_relay_says_how_its_only_call_is_relayed() {
+        let relayed = |relay: Value| {
+            with(|d| {
+                d["mode"] = json!("relay");
+                d["relay"] = relay;
+            })
+        };
+        let head =
+            json!({"status": 201, "headers": [["vary", "origin"], ["content-type", "a/b"], ["content-length", "3"]]});
+        let relay = relayed(json!({"format": "text", "on_disconnect": "finish", "head": head})).unwrap().relay.unwrap();
+        assert_eq!((relay.format.as_str(), relay.outlives_client, relay.status.as_u16()), ("text", true, 201));
+        assert_eq!(relay.headers.len(), 1);
+        assert!(!relayed(json!({"format": "text", "head": head})).unwrap().relay.unwrap().outlives_client);
+        for malformed in [
+            json!(null),
+            json!({"format": "text"}),
+            json!({"format": "text", "head": {"status": 302}}),
+            json!({"format": "text", "head": {"status": 200, "headers": [["a", "b\r\nc: d"]]}}),
+            json!({"format": "text", "on_disconnect": "perhaps", "head": {"status": 200}}),
+        ] {
+            assert!(matches!(relayed(malformed.clone()), Err(Invalid::Malformed(_))), "{malformed}");
+        }
+        let two = with(|d| {
+            d["mode"] = json!("relay");
+            d["relay"] = json!({"format": "text", "head": {"status": 200}});
+            d["calls"] = json!([d["calls"][0], d["calls"][0]]);
+        });
+        assert!(matches!(two, Err(Invalid::Malformed(_))));
+        assert!(with(|d| d["relay"] = json!({"format": "text", "head": {"status": 200}})).unwrap().relay.is_none());
     }
 
     #[test]

@@ -70,6 +70,15 @@ pub struct Finished {
     pub elapsed_ms: u64,
     /// How it ended.
     pub recorded: Recorded,
+    /// How it was relayed to the client, where it was.
+    pub relayed: Option<Relayed>,
+}
+
+/// The client has read the answer already, as far as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relayed {
+    /// Why the stream broke off, where it did.
+    pub broken: Option<(CallError, String)>,
 }
 
 /// What has happened so far, oldest first.
@@ -80,7 +89,7 @@ pub struct Journal(Vec<Entry>);
 #[serde(untagged)]
 enum Entry {
     Value(Box<RawValue>),
-    Finished(Finished),
+    Finished(Box<Finished>),
 }
 
 #[derive(serde::Serialize)]
@@ -102,13 +111,13 @@ impl Journal {
 
     /// Adds the end of a call.
     pub fn push_finished(&mut self, finished: Finished) {
-        self.0.push(Entry::Finished(finished));
+        self.0.push(Entry::Finished(Box::new(finished)));
     }
 
     /// The ends of calls, oldest first.
     pub fn finished(&self) -> impl Iterator<Item = &Finished> {
         self.0.iter().filter_map(|entry| match entry {
-            Entry::Finished(finished) => Some(finished),
+            Entry::Finished(finished) => Some(&**finished),
             Entry::Value(_) => None,
         })
     }
@@ -147,6 +156,13 @@ impl Serialize for Finished {
                 entry.serialize_entry("message", message)?;
             }
         }
+        if let Some(relayed) = &self.relayed {
+            entry.serialize_entry("relayed", &true)?;
+            if let Some((error, message)) = &relayed.broken {
+                entry.serialize_entry("broken", error)?;
+                entry.serialize_entry("message", message)?;
+            }
+        }
         entry.end()
     }
 }
@@ -163,7 +179,7 @@ mod tests {
 
     fn finish(journal: &mut Journal, recorded: Recorded) {
         let (name, digest) = ("a:b:1#0".to_owned(), "d".to_owned());
-        journal.push_finished(Finished { name, digest, pass: 0, elapsed_ms: 7, recorded });
+        journal.push_finished(Finished { name, digest, pass: 0, elapsed_ms: 7, recorded, relayed: None });
     }
 
     fn response(body: &'static [u8]) -> Recorded {

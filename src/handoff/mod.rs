@@ -5,11 +5,13 @@
 mod call;
 mod journal;
 mod offer;
+mod relay;
 mod signature;
 
 pub use call::{Call, Calls, Invalid, Limits, Sharing, is_call, parse};
-pub use journal::{CallError, Finished, Journal, Recorded, Response};
+pub use journal::{CallError, Finished, Journal, Recorded, Relayed, Response};
 pub use offer::{Exchange, Offer, Pass};
+pub use relay::Relay;
 pub use signature::{BadSecret, Direction, Keys, Signed};
 
 /// The media type of a call.

@@ -60,7 +60,7 @@ impl Offer {
     /// An offer to make calls to `origins` (scheme, host and port).
     pub fn new(keys: Keys, origins: &[String], max_calls: usize, max_call_bytes: usize) -> Self {
         let accept = format!(
-            "v=1; modes=\"replay\"; origins=\"{}\"; max-calls={max_calls}; max-call-bytes={max_call_bytes}",
+            "v=1; modes=\"replay relay\"; origins=\"{}\"; max-calls={max_calls}; max-call-bytes={max_call_bytes}",
             origins.join(" ")
         );
         let accept = HeaderValue::from_str(&accept).expect("origins come from parsed URLs, which are visible ASCII");

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,9 +16,9 @@ use super::body::Unread;
 use super::context::{Context, Stage};
 use super::preview::Plan;
 use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared, terminate};
-use crate::backend::Answer;
 use crate::buffers::Lease;
-use crate::exchange::{Refused, Request};
+use crate::calls::Origin;
+use crate::exchange::{Answer, Refused, Request};
 use crate::route::Policy;
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
@@ -48,10 +49,11 @@ pub(super) async fn run(
         let asked = shared::Asked { exchange, body, lease, plan, rule };
         return shared::run(gateway, session, context, asked).await;
     }
-    let Ok(request) = take_request(session, body, lease, plan.policy) else {
+    let Ok(request) = take_request(gateway, session, body, lease, plan.policy) else {
         return Ok(respond::gone(session, context));
     };
-    let running = Box::pin(contained(gateway.exchanges.run(plan.offer, &exchange, request, &mut context.account)));
+    let running =
+        Box::pin(contained(gateway.exchanges.run(plan.offer.is_some(), exchange, request, &mut context.account)));
     let ended = tokio::select! {
         biased;
         ended = running => ended,
@@ -72,8 +74,10 @@ pub(super) async fn answered(
 ) -> Result<bool> {
     let began = Instant::now();
     connection::close_if_draining(gateway, session);
+    let is_relayed = answer.body.is_relayed();
     let outcome = deliver::run(session, answer).await;
-    context.account.client += began.elapsed();
+    let spent = if is_relayed { &mut context.account.calling } else { &mut context.account.client };
+    *spent += began.elapsed();
     ended(context, outcome)
 }
 
@@ -97,14 +101,22 @@ pub(super) async fn read(gateway: &Gateway, session: &mut ServerSession) -> Resu
 }
 
 /// Takes the request out of the session.
-pub(super) fn take_request(session: &mut ServerSession, body: Bytes, lease: Lease, policy: Policy) -> Result<Request> {
+pub(super) fn take_request(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    body: Bytes,
+    lease: Lease,
+    policy: Policy,
+) -> Result<Request> {
     let (client, is_tls) = (hygiene::client_address(session), hygiene::is_tls(session));
     let Parts { method, uri, mut headers, .. } = take_head(session)?;
     // First, or a client could nominate what is set below.
     hygiene::remove_connection_headers(&mut headers);
     hygiene::request(&headers, &uri, client.as_deref(), is_tls).apply(&mut headers);
     let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead })
+    let pattern = policy.rule.and_then(|rule| gateway.routes.pattern(rule));
+    let origin = pattern.map_or(Origin::NoRoute, |pattern| Origin::Route(Arc::clone(pattern)));
+    Ok(Request { method, target, headers, body, lease, class: policy.class, bulkhead: policy.bulkhead, origin })
 }
 
 /// Takes the request's head out of the session, which goes on with what it needs to frame an answer: an exchange that

@@ -7,11 +7,12 @@ use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
 use super::context::Context;
-use super::deliver::{Broken, Pieces};
+use super::deliver::Pieces;
 use super::{Gateway, buffered, connection, deliver};
-use crate::calls::{Directives, NoReply, Reply, ReplyBody};
-use crate::exchange::{Account, Refused};
+use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
+use crate::exchange::{Account, Broken, Refused};
 use crate::provider::{Failure, Provider, Request};
+use crate::relay::Translator;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Instant;
 
@@ -23,6 +24,8 @@ pub(super) struct Call<'a> {
     pub(super) said: &'a Directives,
     /// The headers by which the client is told apart.
     pub(super) client: &'a HeaderMap,
+    /// Where it comes from.
+    pub(super) origin: &'a Origin,
 }
 
 /// Makes the call, or finds its answer, to the head of the answer.
@@ -33,26 +36,28 @@ pub(super) struct Call<'a> {
 /// # Cancel safety
 /// Dropping the future is leaving: the provider is still asked for as long as somebody else wants the answer.
 pub(super) async fn make(gateway: &Gateway, call: Call<'_>, account: &mut Account) -> Result<Reply, Refused> {
-    let Call { provider, request, said, client } = call;
+    let Call { provider, request, said, client, origin } = call;
     account.calls += 1;
     let began = Instant::now();
-    let made = gateway.exchanges.calls.make(provider, request, said, client).await;
+    let made = gateway.exchanges.calls.make(provider, request, said, client, origin).await;
     account.calling += began.elapsed();
     made.map_err(|no_reply| reason(&no_reply).into())
 }
 
-/// Delivers the answer.
+/// Delivers the answer. With a translator, a stream that breaks off ends with an event that says so.
 pub(super) async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
     reply: Reply,
+    translator: Option<Translator>,
 ) -> Result<bool> {
     connection::close_if_draining(gateway, session);
-    let Reply { status, mut headers, mut body } = reply;
+    let Reply { status, mut headers, body } = reply;
     if let Some(length) = body.length() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    let mut body = Delivered { body: Some(body), translator };
     let outcome = match deliver::head(session, status, &headers) {
         Ok(head) => deliver::streamed(session, head, &mut body).await,
         Err(_) => Outcome::ClientGone,
@@ -60,16 +65,35 @@ pub(super) async fn answered(
     buffered::ended(context, outcome)
 }
 
-impl Pieces for ReplyBody {
-    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        Some(self.next().await?.map_err(|failure| broken_off(&failure)))
-    }
+/// An answer on its way.
+struct Delivered {
+    /// `None` once it has ended.
+    body: Option<ReplyBody>,
+    translator: Option<Translator>,
 }
 
-/// What becomes of an answer that its provider broke off: nothing is made up, and the connection is closed.
-fn broken_off(failure: &Failure) -> Broken {
-    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
-    Broken
+impl Pieces for Delivered {
+    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        loop {
+            let next = self.body.as_mut()?.next().await;
+            if !matches!(next, Some(Ok(_))) {
+                self.body = None;
+            }
+            let said = match (next, &mut self.translator) {
+                (Some(Ok(bytes)), None) => return Some(Ok(bytes)),
+                (Some(Ok(bytes)), Some(translator)) => translator.push(bytes),
+                (None, translator) => translator.as_mut()?.finish(),
+                (Some(Err(failure)), translator) => {
+                    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
+                    let event = translator.as_mut().and_then(|translator| translator.fail(&failure.to_string()));
+                    return Some(event.ok_or(Broken));
+                }
+            };
+            if !said.is_empty() {
+                return Some(Ok(said));
+            }
+        }
+    }
 }
 
 fn reason(no_reply: &NoReply) -> Reason {

@@ -7,9 +7,8 @@ use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
 use super::hygiene;
-use crate::backend::{Answer, Spool};
 use crate::coalesce::{End, Reader};
-use crate::exchange::Refused;
+use crate::exchange::{self, Answer, Broken, Refused};
 use crate::hop_by_hop;
 use crate::sharing::Head;
 use crate::telemetry::Outcome;
@@ -23,12 +22,9 @@ pub(super) trait Pieces {
     async fn next(&mut self) -> Option<Result<Bytes, Broken>>;
 }
 
-/// A body broke off.
-pub(super) struct Broken;
-
-impl Pieces for Spool {
+impl Pieces for exchange::Body {
     async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        Some(self.next().await?.map_err(|_| Broken))
+        self.next().await
     }
 }
 
@@ -42,7 +38,7 @@ impl Pieces for Reader<Head, Refused> {
     }
 }
 
-/// Delivers the app's answer.
+/// Delivers an exchange's answer.
 pub(super) async fn run(session: &mut ServerSession, answer: Answer) -> Outcome {
     let Answer { status, headers, mut body } = answer;
     let Ok(head) = head(session, status, &headers) else { return Outcome::ClientGone };

@@ -16,7 +16,7 @@ use super::body::Unread;
 use super::call::{self, Call};
 use super::context::Context;
 use super::{Gateway, buffered, connection, finish, hygiene, request, respond};
-use crate::calls::Directives;
+use crate::calls::{Directives, Origin};
 use crate::provider::{Provider, Request};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
@@ -78,8 +78,9 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
     let client = request.headers.clone();
     let said = Directives::default();
     let calling = async {
-        let reply = call::make(gateway, Call { provider, request, said: &said, client: &client }, &mut context.account);
-        let reply = reply.await;
+        let origin = &Origin::Egress;
+        let call = Call { provider, request, said: &said, client: &client, origin };
+        let reply = call::make(gateway, call, &mut context.account).await;
         drop(lease);
         reply
     };
@@ -89,7 +90,7 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
         _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
     match ended {
-        Ok(reply) => call::answered(gateway, session, context, reply).await,
+        Ok(reply) => call::answered(gateway, session, context, reply, None).await,
         Err(refused) => respond::refuse(gateway, session, context, refused).await,
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn run(
 ) -> Result<bool> {
     context.account.mode = Mode::Shared;
     let Asked { exchange, body, lease, plan, rule } = asked;
-    let Ok(request) = buffered::take_request(session, body, lease, plan.policy) else {
+    let Ok(request) = buffered::take_request(gateway, session, body, lease, plan.policy) else {
         return Ok(respond::gone(session, context));
     };
     let meaning = Meaning::of(rule, &request, &gateway.exchanges);

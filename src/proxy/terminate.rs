@@ -15,10 +15,11 @@ use super::call::{self, Call};
 use super::context::{Context, Granted};
 use super::{Gateway, buffered, request, respond};
 use crate::backend::Answer;
-use crate::calls::{Beyond, Reply, Summary};
+use crate::calls::{self, Beyond, Reply, Summary};
 use crate::exchange::{Grant, Place, Question, Refused, Request, Verdict};
 use crate::handoff::Exchange;
 use crate::provider::{self, Provider};
+use crate::relay::{Format, Translator};
 use crate::route::{Policy, Termination};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
@@ -63,7 +64,7 @@ enum Answered {
     /// The app, in the provider's place.
     ByApp(Answer),
     /// The provider.
-    ByProvider(Reply, Option<Place>),
+    ByProvider(Reply, Translator, Option<Place>),
 }
 
 /// Reads the request, has the call made, and answers the client; `true` says that this was done.
@@ -85,7 +86,7 @@ pub(super) async fn run(
         Err(Unread::ClientGone) => return Ok(respond::gone(session, context)),
     };
     context.account.client += context.began.elapsed();
-    let Ok(request) = buffered::take_request(session, body, lease, policy) else {
+    let Ok(request) = buffered::take_request(gateway, session, body, lease, policy) else {
         return Ok(respond::gone(session, context));
     };
     let terminated = Terminated { gateway, termination, exchange, request };
@@ -95,10 +96,10 @@ pub(super) async fn run(
         _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
     match ended {
-        Ok(Answered::ByApp(answer)) => buffered::answered(gateway, session, context, answer).await,
-        Ok(Answered::ByProvider(reply, place)) => {
+        Ok(Answered::ByApp(answer)) => buffered::answered(gateway, session, context, answer.into()).await,
+        Ok(Answered::ByProvider(reply, translator, place)) => {
             let began = Instant::now();
-            let delivered = call::answered(gateway, session, context, reply).await;
+            let delivered = call::answered(gateway, session, context, reply, Some(translator)).await;
             let took = context.account.calling + began.elapsed();
             gateway.exchanges.metrics.terminated(took);
             drop(place);
@@ -129,12 +130,14 @@ impl Terminated<'_> {
         };
         grant.limits.hold(provider, &mut call).map_err(beyond)?;
         let place = self.gateway.exchanges.place(&grant)?;
-        let call = Call { provider, request: call, said: &grant.said, client: &self.request.headers };
+        let translator = Translator::new(Format::Provider, calls::api(provider, &call.method, &call.url));
+        let Request { headers, origin, .. } = &self.request;
+        let call = Call { provider, request: call, said: &grant.said, client: headers, origin };
         let mut reply = call::make(self.gateway, call, &mut context.account).await?;
         if let Some(granted) = &context.granted {
             towards_client(&mut reply.headers, &granted.headers);
         }
-        Ok(Answered::ByProvider(reply, place))
+        Ok(Answered::ByProvider(reply, translator, place))
     }
 
     async fn authorized(&self, call: &Summary, context: &mut Context) -> Result<Verdict, Refused> {

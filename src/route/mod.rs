@@ -1,5 +1,7 @@
 //! Which rule a request falls under. First match in file order; it must never look at a body.
 
+use std::sync::Arc;
+
 use globset::{GlobBuilder, GlobMatcher};
 use http::Method;
 
@@ -46,7 +48,7 @@ pub fn may_share(method: &Method) -> bool {
 
 /// A path pattern.
 #[derive(Clone, Debug)]
-pub struct Pattern(GlobMatcher);
+pub struct Pattern(GlobMatcher, Arc<str>);
 
 /// Not a pattern.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ pub struct BadPattern(String);
 impl Pattern {
     /// As it was written.
     pub fn as_str(&self) -> &str {
-        self.0.glob().glob()
+        &self.1
     }
 }
 
@@ -68,7 +70,7 @@ impl std::str::FromStr for Pattern {
             return Err(BadPattern("it does not begin with /".into()));
         }
         let glob = GlobBuilder::new(text).literal_separator(true).build();
-        glob.map(|glob| Self(glob.compile_matcher())).map_err(|error| BadPattern(error.kind().to_string()))
+        glob.map(|glob| Self(glob.compile_matcher(), text.into())).map_err(|error| BadPattern(error.kind().to_string()))
     }
 }
 
@@ -83,9 +85,15 @@ pub struct Policy {
     pub bulkhead: Option<Bulkhead>,
     /// How its answer is shared.
     pub sharing: Option<SharingRule>,
+    /// The rule; `None` where none matches.
+    pub rule: Option<RuleNumber>,
     /// Which provider answers it in the app's place.
     pub termination: Option<TerminationRule>,
 }
+
+/// Names a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleNumber(usize);
 
 /// Names a rule's [`Rule`] of sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +105,7 @@ pub struct TerminationRule(usize);
 
 /// What holds where no rule matches.
 const DEFAULT: Policy =
-    Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None, termination: None };
+    Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None, termination: None, rule: None };
 
 /// All rules, compiled.
 #[derive(Debug)]
@@ -122,7 +130,8 @@ impl Table {
                 let termination = config.terminate.is_some().then_some(TerminationRule(position));
                 // What is not answered from the provider (a preflight) is the app's, which has no reason to suspend.
                 let handoff = config.handoff && termination.is_none();
-                let policy = Policy { class: config.class, handoff, bulkhead, sharing, termination };
+                let rule = Some(RuleNumber(position));
+                let policy = Policy { class: config.class, handoff, bulkhead, sharing, termination, rule };
                 (config, policy)
             })
             .collect();
@@ -152,6 +161,11 @@ impl Table {
     /// How requests under a rule are answered from a provider.
     pub fn termination(&self, TerminationRule(position): TerminationRule) -> Option<&Termination> {
         self.rules.get(position).and_then(|(config, _)| config.terminate.as_ref())
+    }
+
+    /// A rule's path pattern, as it was written.
+    pub fn pattern(&self, RuleNumber(position): RuleNumber) -> Option<&Arc<str>> {
+        self.rules.get(position).map(|(config, _)| &config.path.1)
     }
 
     /// How answers under a rule are shared.

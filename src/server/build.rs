@@ -20,6 +20,7 @@ use crate::proxy::Gateway;
 use crate::route::Table;
 use crate::sharing::{Common, Sharing};
 use crate::telemetry::Registry;
+use crate::usage::Meter;
 
 /// Why the process could not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,13 +85,15 @@ fn exchanges(
     let offer =
         config.keys.clone().map(|keys| Offer::new(keys, &providers.origins(), limits.max_calls, limits.max_call_bytes));
     let buffers = Buffers::new(config.buffered, registry);
+    let names: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+    let meter = Arc::new(Meter::new(config.prices.clone(), &names, registry));
     let parts = Parts {
         config: config.exchange,
         admission: Admission::new(config.admission, routes.bulkheads(), registry),
         backend: Backend::new(&config.backend, registry),
         offer,
         providers,
-        calls: Calls::new(config.calls.clone(), Sharing::new(Arc::clone(common)), buffers.clone()),
+        calls: Calls::new(config.calls.clone(), Sharing::new(Arc::clone(common)), buffers.clone(), meter),
         sharing: Sharing::new(Arc::clone(common)),
         buffers,
         drain: drain.clone(),

@@ -1,6 +1,6 @@
 //! An answer's head: what is known before its bytes, and of whom it may be the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use parking_lot::Mutex;
@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::Wanted;
 use crate::buffers::{Full, Lease};
 use crate::cache::{CACHE_STATUS, CacheStatus, Key, KeyBuilder, lasting};
+use crate::usage::Receipt;
 
 /// What is shared besides an answer's bytes.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Head {
     pub(super) variant: Option<Key>,
     /// Whether it is for one client only.
     pub is_private: bool,
+    /// What the answer cost, from its end on.
+    pub receipt: Arc<OnceLock<Receipt>>,
     /// Memory that the bytes occupy.
     held: Option<Arc<Mutex<Lease>>>,
 }
@@ -32,7 +35,16 @@ impl Head {
     /// An answer's beginning. `lease` grows with its bytes; none is needed for bytes that are accounted for already.
     pub fn new(status: StatusCode, headers: HeaderMap, lease: Option<Lease>) -> Self {
         let held = lease.map(|lease| Arc::new(Mutex::new(lease)));
-        Self { status, headers, is_stream: false, varies: Arc::new([]), variant: None, is_private: false, held }
+        Self {
+            status,
+            headers,
+            is_stream: false,
+            varies: Arc::new([]),
+            variant: None,
+            is_private: false,
+            receipt: Arc::default(),
+            held,
+        }
     }
 
     /// Its headers for one request. Whoever follows gets what is said of the answer, not of the leader's connection;

@@ -112,6 +112,7 @@ impl<E: Clone> Publisher<'_, E> {
             tags: self.wanted.policy.tags.clone(),
             origin: self.wanted.origin.clone(),
             meaning: self.wanted.key,
+            receipt: head.receipt.get().cloned(),
         };
         let key = head.variant.unwrap_or(self.key);
         let stored = self.common.store.put(key, Stored::Entry(Arc::new(entry)), self.since).await;
@@ -195,6 +196,9 @@ async fn publish<E: Clone>(to: &Publisher<'_, E>, entry: &Entry) {
     // An entry's bytes are the store's.
     let mut head = Head::new(entry.status, headers, None);
     head.is_stream = entry.is_stream;
+    if let Some(receipt) = &entry.receipt {
+        head.receipt.get_or_init(|| receipt.clone());
+    }
     to.begin(head).await;
     to.leader.push(entry.body.clone()).await;
 }

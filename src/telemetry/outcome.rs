@@ -183,6 +183,8 @@ pub enum Mode {
     Plain,
     /// The app handed at least one call over and was re-run with the result.
     Replay,
+    /// The app handed a call over whose stream the client read as it came.
+    Relay,
     /// Answered from the cache, or with others by one answer of the app.
     Shared,
     /// A call to a provider from outside a request.
@@ -193,8 +195,8 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 6] =
-        [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Shared, Mode::Egress, Mode::Terminate];
+    pub const ALL: [Mode; 7] =
+        [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Relay, Mode::Shared, Mode::Egress, Mode::Terminate];
 
     /// The word for logs and metric labels.
     pub fn as_str(self) -> &'static str {
@@ -202,6 +204,7 @@ impl Mode {
             Mode::PassThrough => "pass-through",
             Mode::Plain => "plain",
             Mode::Replay => "replay",
+            Mode::Relay => "relay",
             Mode::Shared => "shared",
             Mode::Egress => "egress",
             Mode::Terminate => "terminate",

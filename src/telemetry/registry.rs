@@ -58,9 +58,14 @@ impl Registry {
         self.add(IntCounterVec::new(Opts::new(prefixed(name), help), labels))
     }
 
+    /// A counter of seconds or money by several labels. The owner creates the series it knows of.
+    pub fn float_counter_vec(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::CounterVec {
+        self.add(prometheus::CounterVec::new(Opts::new(prefixed(name), help), labels))
+    }
+
     /// A counter of seconds by one label, whose values all start at zero.
     pub fn float_counters(&self, name: &str, help: &str, label: &str, values: &[&str]) -> prometheus::CounterVec {
-        let vec = self.add(prometheus::CounterVec::new(Opts::new(prefixed(name), help), &[label]));
+        let vec = self.float_counter_vec(name, help, &[label]);
         for value in values {
             vec.with_label_values(&[*value]);
         }

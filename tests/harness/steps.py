@@ -75,6 +75,7 @@ class HandOver(Step):
     signed_target: str | None = None
     content_type: str = CALL_TYPE
     extra: Pairs = ()
+    relay: dict[str, Any] | None = None
 
     def play(self, received: Received, link: Link) -> bool:
         document = self.document if self.document is not None else self._document(received)
@@ -91,6 +92,7 @@ class HandOver(Step):
             "mode": self.mode,
             "calls": list(self.calls),
             "journal": list(self.journal),
+            **({} if self.relay is None else {"relay": self.relay}),
         }
         return json.dumps(fields).encode()
 

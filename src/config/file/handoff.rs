@@ -17,6 +17,7 @@ pub(in crate::config) struct Handoff {
     pub(in crate::config) max_result: Size,
     pub(in crate::config) max_journal: Size,
     pub(in crate::config) max_passes: u32,
+    pub(in crate::config) relay_keepalive: Period,
 }
 
 impl Default for Handoff {
@@ -31,6 +32,7 @@ impl Default for Handoff {
             max_result: Size(d::MAX_RESULT),
             max_journal: Size(d::MAX_JOURNAL),
             max_passes: d::MAX_PASSES,
+            relay_keepalive: Period(d::RELAY_KEEPALIVE),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod backend;
 mod cache;
 mod handoff;
+mod prices;
 mod providers;
 mod routes;
 mod server;
@@ -21,6 +22,7 @@ use handoff::Handoff;
 use server::Server;
 
 pub(super) use cache::Cache;
+pub(super) use prices::Price;
 pub(super) use providers::Provider;
 pub(super) use routes::{Class, Route, RouteCache, RouteScope, Terminate};
 pub(super) use server::Tls;
@@ -35,6 +37,7 @@ pub struct File {
     pub(in crate::config) handoff: Handoff,
     pub(in crate::config) providers: Option<BTreeMap<String, Provider>>,
     pub(in crate::config) cache: Cache,
+    pub(in crate::config) prices: BTreeMap<String, Price>,
     pub(in crate::config) routes: Vec<Route>,
 }
 

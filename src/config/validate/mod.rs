@@ -2,6 +2,7 @@
 //! and the environment. Every fault is collected.
 
 mod cache;
+mod prices;
 mod providers;
 mod routes;
 mod secrets;
@@ -46,6 +47,7 @@ pub(in crate::config) fn validate(
     let providers = check.providers(file);
     let routes = check.routes(file, &providers);
     let (calls, sharing) = check.cache(file);
+    let prices = check.prices(file);
     let server = check.server(file);
     let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
@@ -70,6 +72,7 @@ pub(in crate::config) fn validate(
         providers,
         calls,
         sharing,
+        prices,
         routes,
     })
 }
@@ -94,6 +97,7 @@ fn exchange_config(file: &File) -> exchange::Config {
         deadline: handoff.deadline.0,
         queue_timeout: file.backend.queue.timeout.0,
         pass_timeout: file.backend.timeout.0,
+        relay_silence: handoff.relay_keepalive.0,
         limits: Limits {
             max_calls: handoff.max_calls,
             max_call_bytes: handoff.max_call_bytes.0,
@@ -169,6 +173,7 @@ impl Check<'_> {
             ("server.body_timeout", file.server.body_timeout),
             ("server.write_timeout", file.server.write_timeout),
             ("handoff.deadline", file.handoff.deadline),
+            ("handoff.relay_keepalive", file.handoff.relay_keepalive),
         ] {
             self.period(key, period);
         }

@@ -1,0 +1,210 @@
+//! A relayed call: the client reads the provider's stream as it comes, while no worker is held. When it has ended, whole
+//! or broken, the request is resumed once more so that the app can save it; nobody reads that answer.
+//!
+//! ```text
+//! relay: open the call -> refused before anything was delivered: a result like any other, so replay
+//!                      -> a stream, or silence for too long: Begun -> Relay, which the client reads
+//! Relay: bytes, bytes, ..., end or break -> dropped: conclude, in a task of its own
+//!                                        -> dropped before that: the client left
+//! ```
+
+mod stream;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::runtime::Handle;
+
+use super::call::Place;
+use super::metrics::Suspended;
+use super::run::{Running, Turned};
+use super::{Account, Answer, Body, Broken, Refused};
+use crate::buffers::Lease;
+use crate::cache::{CACHE_STATUS, Key};
+use crate::calls;
+use crate::handoff::{self, Call};
+use crate::hop_by_hop;
+use crate::relay::{Format, Translator};
+use crate::telemetry::Reason;
+use crate::telemetry::outcome::Mode;
+use crate::time::{Duration, Instant, sleep, timeout_at};
+
+use stream::{Opened, Source, Stream, opening};
+
+/// The pause before a last pass is tried again, where nothing says how long it should be.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A relay that has begun.
+pub(super) struct Begun {
+    stream: Stream,
+    outlives_client: bool,
+    status: StatusCode,
+    headers: HeaderMap,
+    key: Option<Key>,
+    place: Place,
+    began: Instant,
+    suspended: Suspended,
+    /// Memory of the call's body.
+    _body: Lease,
+}
+
+/// A stream on its way to the client. Dropping it before its end means that the client left.
+pub struct Relay(Option<Box<(Running, Box<Begun>)>>);
+
+impl Running {
+    /// Begins a call that is relayed. `None` when there is nothing to relay: what came instead is in the journal.
+    pub(super) async fn relay(
+        &mut self,
+        call: Call,
+        relay: handoff::Relay,
+        body: Lease,
+    ) -> Result<Option<Box<Begun>>, Refused> {
+        let api =
+            self.all.providers.resolve(&call.url).and_then(|provider| calls::api(provider, &call.method, &call.url));
+        let Some(format) = relay.format.parse().ok().filter(|format: &Format| format.understands(api)) else {
+            let (id, format, url) = (&self.exchange.id, &relay.format, call.url.path());
+            tracing::warn!(id, format, url, "the app asked for a format that is unknown, or that this API has not");
+            return Err(self.refuse(Reason::HandoffUnsupported));
+        };
+        let began = Instant::now();
+        let key = self.key(&call);
+        let (asked, place) = self.place(call);
+        if let Some(kept) = self.kept(key) {
+            self.add(key, place.finished(self.pass, began, kept))?;
+            return Ok(None);
+        }
+        let suspended = self.all.metrics.suspend(Mode::Relay);
+        let translator = Translator::new(format, api);
+        let deadline = self.calls_deadline();
+        let mut opening = opening(Arc::clone(&self.all), asked, self.request.headers.clone(), deadline);
+        let reply = match timeout_at(began + self.all.config.relay_silence, &mut opening).await {
+            Ok(Opened::Stream(reply)) => Some(reply),
+            Ok(Opened::Settled(recorded)) => {
+                self.add(key, place.finished(self.pass, began, recorded))?;
+                return Ok(None);
+            }
+            Err(_) => None,
+        };
+        let handoff::Relay { status, headers, outlives_client, .. } = relay;
+        let headers = for_the_client(headers, format, reply.as_ref().map(|reply| &reply.headers));
+        let mut stream = Stream::new(Arc::clone(&self.all), Source::Opening(opening), translator, deadline);
+        if let Some(reply) = reply {
+            stream.begin(reply);
+        }
+        let begun = Begun { stream, outlives_client, status, headers, key, place, began, suspended, _body: body };
+        Ok(Some(Box::new(begun)))
+    }
+}
+
+/// What the app's middlewares gave the answer, and what the stream needs.
+fn for_the_client(mut headers: HeaderMap, format: Format, provider: Option<&HeaderMap>) -> HeaderMap {
+    hop_by_hop::remove(&mut headers);
+    headers.remove(CONTENT_LENGTH);
+    let said = |name: &HeaderName| provider.and_then(|headers| headers.get(name));
+    let of_provider = said(&CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = HeaderValue::from_str(format.content_type(of_provider));
+    headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
+    if let Some(status) = said(&CACHE_STATUS) {
+        headers.insert(CACHE_STATUS, status.clone());
+    }
+    for (name, value) in format.headers() {
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        if name != CACHE_CONTROL || !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+impl Relay {
+    pub(super) fn answer(running: Running, mut begun: Box<Begun>) -> Answer {
+        let headers = std::mem::take(&mut begun.headers);
+        Answer { status: begun.status, headers, body: Body::Relay(Self(Some(Box::new((running, begun))))) }
+    }
+
+    /// The next bytes for the client; `None` after the last, an error when the stream broke off without a word.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        let (_, begun) = &mut **self.0.as_mut()?;
+        begun.stream.next().await
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let (Some(inner), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
+        let (running, mut begun) = *inner;
+        let in_flight = running.all.drain.enter();
+        if !begun.stream.has_ended() && !begun.outlives_client {
+            running.all.metrics.relayed("client_gone");
+            return;
+        }
+        runtime.spawn(async move {
+            while begun.stream.next().await.is_some() {} // for a client that left
+            conclude(running, begun).await;
+            drop(in_flight);
+        });
+    }
+}
+
+/// Lets the app save what came.
+async fn conclude(mut running: Running, begun: Box<Begun>) {
+    let Begun { stream, key, place, began, suspended, .. } = *begun;
+    drop(suspended);
+    running.all.metrics.relayed(if stream.is_complete() { "complete" } else { "broken" });
+    let (recorded, relayed) = stream.recorded();
+    let mut finished = place.finished(running.pass, began, recorded);
+    finished.relayed = Some(relayed);
+    running.pass += 1;
+    running.is_read = false;
+    running.deadline = Instant::now() + running.all.config.deadline;
+    let result = match running.add(key, finished) {
+        Ok(()) => last_passes(&mut running).await,
+        Err(refused) => Err(refused),
+    };
+    let id = &running.exchange.id;
+    let word = match result {
+        Ok(status) if status.is_success() || status.is_redirection() => "saved",
+        Ok(status) => {
+            tracing::warn!(id, %status, "the app failed after a relayed stream, so what came may not be saved");
+            "failed"
+        }
+        Err(refused) => {
+            let reason = refused.reason.as_str();
+            tracing::warn!(id, reason, "no last pass after a relayed stream, so what came is not saved");
+            "refused"
+        }
+    };
+    running.all.metrics.relay_passes.with_label_values(&[word]).inc();
+}
+
+/// Runs to the app's answer, which nobody reads. Nobody waits either, so a busy or restarting app is tried again.
+async fn last_passes(running: &mut Running) -> Result<StatusCode, Refused> {
+    let mut account = Account::new(Mode::Relay);
+    loop {
+        match running.run(&mut account).await {
+            Ok(Turned::Answer(mut answer)) => {
+                while answer.body.next().await.is_some() {}
+                return Ok(answer.status);
+            }
+            Ok(Turned::Relay(_)) => return Err(Reason::Internal.into()), // nobody reads, so nothing is relayed
+            Err(refused) => match pause(&refused) {
+                Some(pause) => sleep(pause).await,
+                None => return Err(refused),
+            },
+        }
+    }
+}
+
+/// How long to pause before another try, where none has reached the app.
+fn pause(refused: &Refused) -> Option<Duration> {
+    let may_help = matches!(
+        refused.reason,
+        Reason::QueueFull | Reason::QueueTimeout | Reason::QueueHopeless | Reason::BuffersFull | Reason::BackendConnect
+    );
+    may_help.then(|| refused.retry_after.unwrap_or(PAUSE))
+}
