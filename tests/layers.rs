@@ -57,6 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
             "drain",
             "hop_by_hop",
+            "media_type",
             "admission",
             "backend",
             "buffers",

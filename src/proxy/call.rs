@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
-use super::context::Context;
+use super::context::{Context, Stage};
 use super::deliver::Pieces;
 use super::{Gateway, buffered, connection, deliver};
 use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
@@ -57,11 +57,15 @@ pub(super) async fn answered(
     if let Some(length) = body.length() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let mut body = Delivered { body: Some(body), translator };
+    let mut body = Delivered { body: Some(body), translator, is_cut_short: false };
     let outcome = match deliver::head(session, status, &headers) {
         Ok(head) => deliver::streamed(session, head, &mut body).await,
         Err(_) => Outcome::ClientGone,
     };
+    if body.is_cut_short && outcome == Outcome::Answered {
+        context.stage = Stage::Ended(Outcome::Interrupted); // the client was told, in a stream that ends well
+        return Ok(true);
+    }
     buffered::ended(context, outcome)
 }
 
@@ -70,6 +74,8 @@ struct Delivered {
     /// `None` once it has ended.
     body: Option<ReplyBody>,
     translator: Option<Translator>,
+    /// Whether its provider broke it off.
+    is_cut_short: bool,
 }
 
 impl Pieces for Delivered {
@@ -85,7 +91,8 @@ impl Pieces for Delivered {
                 (None, translator) => translator.as_mut()?.finish(),
                 (Some(Err(failure)), translator) => {
                     tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
-                    let event = translator.as_mut().and_then(|translator| translator.fail(&failure.to_string()));
+                    self.is_cut_short = true;
+                    let event = translator.as_mut().and_then(|translator| translator.fail(in_short(failure)));
                     return Some(event.ok_or(Broken));
                 }
             };
@@ -102,6 +109,14 @@ fn refused(no_reply: &NoReply) -> Refused {
         refused.retry_after = Some(*retry_after);
     }
     refused
+}
+
+/// What a client may know of it: where the provider is and what the network said is the operator's business.
+fn in_short(failure: Failure) -> &'static str {
+    match reason(&NoReply::Failed(failure)) {
+        Reason::ProviderTimeout => "the provider took too long",
+        _ => "the provider broke off in the middle of its answer",
+    }
 }
 
 fn reason(no_reply: &NoReply) -> Reason {

@@ -44,6 +44,15 @@ class ChatTest(TestCase):
         with self.assertNumQueries(0):
             self.assertEqual(Client().get("/api/fast/").status_code, 200)
 
+    def test_whoever_may_call_a_model_is_told_apart_by_token_and_throttled(self):
+        key = self.client.defaults["HTTP_AUTHORIZATION"].removeprefix("Token ")
+        with mock.patch("chat.views.authorize.CallThrottle.rate", "2/min"):
+            statuses = [
+                Client(HTTP_AUTHORIZATION=f"{word} {given}").get("/internal/llm-auth/").status_code
+                for word, given in [("Bearer", key), ("Token", key), ("Bearer", "other"), ("Bearer", key)]
+            ]
+        self.assertEqual(statuses, [204, 204, 401, 429])
+
     def test_an_answer_is_one_row_after_the_call_and_needs_no_token(self):
         with mock.patch("chat.completion.by_openai", return_value="Hello"), self.assertNumQueries(1):
             response = Client().post("/api/ask/", {"prompt": "Hi"}, content_type="application/json")
