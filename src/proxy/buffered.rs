@@ -74,14 +74,22 @@ pub(super) async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
-    answer: Answer,
+    mut answer: Answer,
 ) -> Result<bool> {
     let began = Instant::now();
     connection::close_if_draining(gateway, session);
-    let is_relayed = answer.body.is_relayed();
-    let outcome = deliver::run(session, answer).await;
-    let spent = if is_relayed { &mut context.account.calling } else { &mut context.account.client };
+    let outcome = deliver::run(session, &mut answer).await;
+    let spent = if answer.body.is_relayed() { &mut context.account.calling } else { &mut context.account.client };
     *spent += began.elapsed();
+    ended_in_words(context, outcome, answer.body.is_cut_short())
+}
+
+/// Notes how delivering an answer ended that may have been cut short in words: in a stream that itself ends well.
+pub(super) fn ended_in_words(context: &mut Context, outcome: Outcome, is_cut_short: bool) -> Result<bool> {
+    if is_cut_short && outcome == Outcome::Answered {
+        context.stage = Stage::Ended(Outcome::Interrupted);
+        return Ok(true);
+    }
     ended(context, outcome)
 }
 

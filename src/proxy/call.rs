@@ -62,11 +62,7 @@ pub(super) async fn answered(
         Ok(head) => deliver::streamed(session, head, &mut body).await,
         Err(_) => Outcome::ClientGone,
     };
-    if body.is_cut_short && outcome == Outcome::Answered {
-        context.stage = Stage::Ended(Outcome::Interrupted); // the client was told, in a stream that ends well
-        return Ok(true);
-    }
-    buffered::ended(context, outcome)
+    buffered::ended_in_words(context, outcome, body.is_cut_short)
 }
 
 /// An answer on its way.
