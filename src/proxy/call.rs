@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
-use super::context::{Context, Stage};
+use super::context::Context;
 use super::deliver::Pieces;
 use super::{Gateway, buffered, connection, deliver};
 use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
