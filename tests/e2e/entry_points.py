@@ -3,7 +3,6 @@ that holds for each of them says so once."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from typing import Any
 import pytest
 from harness.addresses import free_address, listens
 from harness.scripted_worker import ScriptedWorker
-from harness.siding import BINARY, Siding, toml
+from harness.siding import Siding, knows
 from harness.simulated_llm import DIALECTS, SimulatedLLM
 from harness.steps import Answer, always
 from harness.waiting import until
+from unhindered import unhindered
 
 # What clients of a terminated route send belongs to them; the provider gets this one.
 PROVIDER_KEY = "sk-of-the-provider"
@@ -53,7 +53,8 @@ def egress(stack: ExitStack, directory: Path) -> Entry:
     address = free_address()
     llm = _provider(stack, directory)
     app = stack.enter_context(ScriptedWorker(always(Answer())))
-    proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), {"server": {"egress": address}}))
+    settings = {"server": {"egress": address}, "providers": dict.fromkeys(DIALECTS, unhindered(directory))}
+    proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
     until("the egress to listen", lambda: listens(address))
     return Entry(llm, {dialect: f"http://{address}/{dialect}" for dialect in DIALECTS}, proxy)
 
@@ -61,12 +62,12 @@ def egress(stack: ExitStack, directory: Path) -> Entry:
 def terminate(stack: ExitStack, directory: Path) -> Entry:
     """Routes that Siding answers from a provider, with a key of its own, after the app has let the client in."""
     routes = [_terminated(path, dialect) for path, dialect in TERMINATED.items()]
-    if not _is_known(directory, {"routes": routes[:1]}):
+    if not knows(directory, "terminate", {"routes": routes}):
         pytest.skip("this Siding does not terminate routes")
     llm = _provider(stack, directory)
     app = stack.enter_context(ScriptedWorker(always(Answer(204, b""))))
-    keys = {"providers": {dialect: {"api_key_env": "PROVIDER_KEY"} for dialect in DIALECTS}}
-    settings = {"routes": routes, **keys}
+    own = {"api_key_env": "PROVIDER_KEY", **unhindered(directory)}
+    settings = {"routes": routes, "providers": dict.fromkeys(DIALECTS, own)}
     environment = {"PROVIDER_KEY": PROVIDER_KEY}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings, environment=environment))
     return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY)
@@ -89,12 +90,3 @@ def _terminated(path: str, provider: str) -> dict[str, Any]:
 
 def _provider(stack: ExitStack, directory: Path) -> SimulatedLLM:
     return stack.enter_context(SimulatedLLM(directory, "--token-rate", "1000"))
-
-
-def _is_known(directory: Path, settings: dict[str, Any]) -> bool:
-    """Whether the binary under test understands a configuration."""
-    config = directory / "probe.toml"
-    providers = {name: {"dialect": name, "base_url": "http://127.0.0.1:9"} for name in DIALECTS}
-    config.write_text(toml({"providers": providers, "handoff": {"enabled": False}, **settings}))
-    command = [str(BINARY), "check", "--config", str(config)]
-    return subprocess.run(command, capture_output=True).returncode == 0

@@ -16,7 +16,7 @@ from entry_points import Entry
 
 E2E = Path(__file__).resolve().parent
 KEY = "sk-test"
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 # Nothing is looked up elsewhere, and nothing of the caller's environment changes what a library does.
 ENVIRONMENT = {"LANG": "C.UTF-8", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"}
 
