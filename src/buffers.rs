@@ -1,4 +1,4 @@
-//! Memory for bodies and results, bounded for the whole process.
+//! Memory for bodies and results, bounded for the whole process, and for what has a bound of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,12 @@ pub struct Full;
 impl Buffers {
     /// Nothing in use of `limit` bytes.
     pub fn new(limit: usize, registry: &Registry) -> Self {
-        let shown = registry.gauge("buffered_bytes", "Memory held for request bodies and results.");
+        Self::named(limit, registry, "buffered_bytes", "Memory held for request bodies and results.")
+    }
+
+    /// Another bound, which shows what is in use under a name of its own.
+    pub fn named(limit: usize, registry: &Registry, name: &str, help: &str) -> Self {
+        let shown = registry.gauge(name, help);
         Self(Arc::new(Shared { limit, used: AtomicUsize::new(0), shown }))
     }
 

@@ -15,6 +15,7 @@
 //!    answers shared -> the same, but proxy::shared asks sharing first
 //!    a provider answers -> proxy::terminate -> exchange::authorize asks the app: no -> its answer
 //!                                                                             yes -> calls::make
+//!    wants no waiting   -> proxy::background: the same in a task of its own, feeding a job; proxy::jobs tells of it
 //! egress listener   -> proxy::egress -> calls::make (proxy::call) -> proxy::deliver
 //! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one -> store
 //! one Outcome per exchange -> proxy::finish: metrics, access log
@@ -39,9 +40,11 @@
 //! | [`answer`] | the answers of LLM APIs: from plain to stream and back, what they say, what they cost |
 //! | [`relay`] | a provider's stream in the format that a client reads |
 //! | [`usage`] | what calls cost, and what sharing saved |
-//! | [`provider`] | LLM vendors: resolving, calling, retrying |
+//! | [`background`] | jobs: exchanges that outlive their clients, what becomes of them, who may ask |
+//! | [`provider`] | LLM vendors: resolving, calling, retrying, and sparing one in trouble |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
+//! | [`tls`] | HTTPS clients: whom they trust |
 //! | [`buffers`] | memory for bodies and results, bounded |
 //! | [`drain`], [`hop_by_hop`], [`media_type`], [`secret`], [`time`] | small tools with one contract each |
 //!
@@ -52,7 +55,8 @@
 //! *exchange* is everything from the client's request to its response. A *permit* is the right to occupy one
 //! worker. A *flight* is one piece of work shared by all who want its answer, an *entry* a stored answer, a *scope* who
 //! may share. A *provider* is an LLM vendor, the *backend* is the app. A route is *terminated* when a provider answers it;
-//! the app's *grant* says whether and how. An *outcome* is how an exchange ended, a *reason* why Siding answered itself.
+//! the app's *grant* says whether and how. A *job* is an exchange whose client does not wait for it. An *outcome* is how
+//! an exchange ended, a *reason* why Siding answered itself.
 //!
 //! # Values, in this order
 //!
@@ -60,10 +64,11 @@
 //!
 //! # Layers
 //!
-//! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange}`;
+//! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange, background}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
-//! `{relay, usage} -> answer`;
-//! `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`; `route` names `admission`'s classes and `cache`'s rules.
+//! `{relay, usage} -> answer`; `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`;
+//! `{provider, background} -> tls`; `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
+//! `background`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 
@@ -71,6 +76,7 @@ pub mod admission;
 
 pub mod answer;
 pub mod backend;
+pub mod background;
 pub mod buffers;
 pub mod cache;
 pub mod calls;
@@ -91,4 +97,5 @@ pub mod server;
 pub mod sharing;
 pub mod telemetry;
 pub mod time;
+pub mod tls;
 pub mod usage;

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import pytest
@@ -8,7 +10,7 @@ from django.conf import settings as django_settings
 from django.core.cache import cache
 from django.urls import re_path
 from provider import Provider
-from proxy import Answer, Proxy
+from proxy import Answer, Opened, Proxy
 
 import django_siding.exchange
 
@@ -47,14 +49,29 @@ class Siding:
         return self.request(view, "POST", target, body, {"Content-Type": "application/json"})
 
     def request(self, view, method, target="/", body=b"", headers=None) -> Answer:
-        urls = ModuleType("urls")
-        urls.urlpatterns = [re_path("", view)]
-        previous = django_settings.ROOT_URLCONF
-        django_settings.ROOT_URLCONF = urls
-        try:
+        with routed(view):
             return self.proxy.request(method, target, body, headers)
+
+    @contextmanager
+    def opened(self, view) -> Iterator[Opened]:
+        with routed(view):
+            opened = self.proxy.opened("POST", "/", b"", {})
+        try:
+            yield opened
         finally:
-            django_settings.ROOT_URLCONF = previous
+            opened.content.close()
+
+
+@contextmanager
+def routed(view) -> Iterator[None]:
+    urls = ModuleType("urls")
+    urls.urlpatterns = [re_path("", view)]
+    previous = django_settings.ROOT_URLCONF
+    django_settings.ROOT_URLCONF = urls
+    try:
+        yield
+    finally:
+        django_settings.ROOT_URLCONF = previous
 
 
 @pytest.fixture

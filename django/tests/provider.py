@@ -17,8 +17,19 @@ class Provider:
         self.prompts: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
+        self.extra_headers: dict[str, str] = {}
+        # Statuses of the next answers, before `status`.
+        self.statuses: list[int] = []
+        # Streams wait for it after their first event.
+        self.gate: threading.Event | None = None
+        # Streams end after so many events, without their end.
+        self.breaks_after: int | None = None
+        # Whether they are whole for HTTP then.
+        self.ends_well = False
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.provider = self
+        # Clients that leave are part of the tests.
+        self.server.handle_error = lambda *_: None
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -26,6 +37,11 @@ class Provider:
         self.prompts.clear()
         self.headers.clear()
         self.status = 200
+        self.statuses.clear()
+        self.extra_headers.clear()
+        self.gate = None
+        self.breaks_after = None
+        self.ends_well = False
 
     def close(self) -> None:
         self.server.shutdown()
@@ -45,8 +61,11 @@ class Handler(BaseHTTPRequestHandler):
         prompt = prompt_of(document)
         provider.prompts.append(prompt)
         provider.headers.append({name.lower(): value for name, value in self.headers.items()})
-        if provider.status != 200:
-            self._send(provider.status, "application/json", json.dumps(ERROR))
+        status = provider.statuses.pop(0) if provider.statuses else provider.status
+        if status != 200:
+            self._send(status, "application/json", json.dumps(ERROR))
+        elif provider.gate is not None or provider.breaks_after is not None:
+            self._stream(provider, list(events(self.path, prompt)))
         elif document.get("stream") or "stream" in self.path:
             self._send(200, "text/event-stream", "".join(events(self.path, prompt)))
         else:
@@ -60,8 +79,26 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Set-Cookie", "seen=1")
+        for name, value in self.server.provider.extra_headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _stream(self, provider: Provider, pieces: list[str]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number, piece in enumerate(pieces):
+            if number == provider.breaks_after:
+                self.close_connection = True
+                if provider.ends_well:
+                    break
+                return
+            if number == 1 and provider.gate is not None:
+                provider.gate.wait(10)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece.encode()))
+        self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: object) -> None:
         pass
@@ -112,10 +149,12 @@ def events(path: str, prompt: str) -> Iterator[str]:
     elif "GenerateContent" in path:
         for part in parts:
             content = {"role": "model", "parts": [{"text": part}]}
-            yield sse({"candidates": [{"content": content}]})
+            end = {"finishReason": "STOP"} if part is parts[-1] else {}
+            yield sse({"candidates": [{"content": content, **end}]})
     else:
         for part in parts:
-            choice = {"index": 0, "delta": {"content": part}, "finish_reason": None}
+            reason = "stop" if part is parts[-1] else None
+            choice = {"index": 0, "delta": {"content": part}, "finish_reason": reason}
             yield sse(
                 {
                     "id": "chatcmpl-1",

@@ -29,6 +29,9 @@ class Answer:
     body: bytes
     passes: int
     calls: list[dict[str, Any]] = field(default_factory=list)
+    # Of a relayed call: how, and what the client got instead of this answer.
+    relay: dict[str, Any] | None = None
+    relayed: bytes = b""
 
     @property
     def text(self) -> str:
@@ -39,6 +42,15 @@ class Answer:
 
 
 @dataclass
+class Opened:
+    """An answer whose body is still to come."""
+
+    status: int
+    headers: dict[str, str]
+    content: Any
+
+
+@dataclass
 class Proxy:
     """Attributes change what it offers; `meddle` edits an environment just before it is sent."""
 
@@ -46,6 +58,7 @@ class Proxy:
     secret: str = SECRET
     max_calls: int = 8
     max_call_bytes: int = 4 * 1024 * 1024
+    modes: str = "replay"
     outcome: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None
     meddle: Callable[[dict[str, Any]], None] | None = None
     offering: bool = True
@@ -61,17 +74,31 @@ class Proxy:
         self.handler = WSGIHandler()
         entries: list[dict[str, Any]] = []
         calls: list[dict[str, Any]] = []
+        relayed: dict[str, Any] = {}
         now_ms = int(time.time() * 1000)
         for number in range(17):
             environ = self.environ(method, target, body, headers or {}, number, now_ms, entries)
             status, answer_headers, content = send(self.handler, environ)
             if answer_headers.get("Content-Type") != CALL:
-                return Answer(status, answer_headers, content, number + 1, calls)
+                return Answer(status, answer_headers, content, number + 1, calls, **relayed)
             document = self.checked(environ, status, answer_headers, content)
             calls += document["calls"]
             entries += document["journal"]
-            entries += [self.perform(call, number) for call in document["calls"]]
+            results = [self.perform(call, number) for call in document["calls"]]
+            if document["mode"] == "relay" and begins(results[0]):
+                results[0]["relayed"] = True
+                relayed = {"relay": document["relay"], "relayed": body_of(results[0])}
+            entries += results
         raise AssertionError("too many passes")
+
+    def opened(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Opened:
+        """The first pass's answer, which the caller iterates and closes."""
+        environ = self.environ(method, target, body, headers, 0, int(time.time() * 1000), [])
+        started: list[Any] = []
+        content = WSGIHandler()(
+            environ, lambda status, fields, *_: started.extend((status, fields))
+        )
+        return Opened(int(started[0].split()[0]), dict(started[1]), content)
 
     def environ(self, method, target, body, headers, number, now_ms, entries) -> dict[str, Any]:
         environ = wsgi_environ(method, target, headers)
@@ -80,7 +107,8 @@ class Proxy:
             journal = json.dumps({"v": 1, "entries": entries}).encode() if number else b""
             content = journal + body
             offer = {
-                "ACCEPT": f'v=1; modes="replay"; origins="https://api.example.com {self.origin}"; '
+                "ACCEPT": f'v=1; modes="{self.modes}"; '
+                f'origins="https://api.example.com {self.origin}"; '
                 f"max-calls={self.max_calls}; max-call-bytes={self.max_call_bytes}",
                 "ID": "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c",
                 "PASS": str(number),
@@ -112,7 +140,9 @@ class Proxy:
         assert headers["Siding-Signature"] == self.sign("a2p", environ, content, t)
         document = json.loads(content)
         assert document["v"] == 1
-        assert document["mode"] == "replay"
+        assert document["mode"] in self.modes.split()
+        assert ("relay" in document) == (document["mode"] == "relay")
+        assert document["mode"] == "replay" or len(document["calls"]) == 1
         assert document["id"] == environ["HTTP_SIDING_ID"]
         assert str(document["pass"]) == environ["HTTP_SIDING_PASS"]
         assert 1 <= len(document["calls"]) <= self.max_calls
@@ -123,6 +153,19 @@ class Proxy:
         entry = {"name": call["name"], "digest": call["digest"], "pass": number, "elapsed_ms": 5}
         forced = self.outcome(call) if self.outcome else None
         return entry | (forced or fetch(call))
+
+
+def begins(entry: dict[str, Any]) -> bool:
+    """Whether the client is to get it as it arrives."""
+    return entry.get("relayed", entry["kind"] == "result" and 200 <= entry["status"] < 300)
+
+
+def body_of(entry: dict[str, Any]) -> bytes:
+    return (
+        base64.b64decode(entry["body_b64"])
+        if "body_b64" in entry
+        else entry.get("body", "").encode()
+    )
 
 
 def fetch(call: dict[str, Any]) -> dict[str, Any]:

@@ -170,21 +170,25 @@ def test_a_result_without_a_body_is_empty(siding, provider):
     assert "body_b64" not in answer.calls[0]
 
 
+NOT_CONNECTED = ["connect", "unavailable"]
 READ_TIMEOUTS = ["first_byte_timeout", "idle_timeout", "total_timeout", "deadline"]
 BROKEN = ["interrupted", "too_large"]
 HTTPX = (
-    [("connect", "ConnectError"), ("connect_timeout", "ConnectTimeout")]
+    [(kind, "ConnectError") for kind in NOT_CONNECTED]
+    + [("connect_timeout", "ConnectTimeout")]
     + [(kind, "ReadTimeout") for kind in READ_TIMEOUTS]
     + [(kind, "RemoteProtocolError") for kind in [*BROKEN, "protocol"]]
 )
 REQUESTS = (
-    [("connect", "ConnectionError"), ("connect_timeout", "ConnectTimeout")]
+    [(kind, "ConnectionError") for kind in NOT_CONNECTED]
+    + [("connect_timeout", "ConnectTimeout")]
     + [(kind, "ReadTimeout") for kind in READ_TIMEOUTS]
     + [(kind, "ChunkedEncodingError") for kind in BROKEN]
     + [("protocol", "ConnectionError")]
 )
 URLLIB3 = (
-    [("connect", "NewConnectionError"), ("connect_timeout", "ConnectTimeoutError")]
+    [(kind, "NewConnectionError") for kind in NOT_CONNECTED]
+    + [("connect_timeout", "ConnectTimeoutError")]
     + [(kind, "ReadTimeoutError") for kind in READ_TIMEOUTS]
     + [(kind, "ProtocolError") for kind in [*BROKEN, "protocol"]]
 )

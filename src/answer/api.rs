@@ -91,11 +91,6 @@ impl Api {
         request::asked(self, path, query, body)
     }
 
-    /// The model that a request names, in its path or its body.
-    pub fn model(self, path: &str, body: &[u8]) -> Option<String> {
-        request::model(self, path, body)
-    }
-
     /// The body to send upstream for a stream that others may share: one that asks for usage, which callers without
     /// interest are spared by [`super::UsageFilter`]. None if it can go as it is.
     pub fn with_usage(self, body: &[u8]) -> Option<Bytes> {

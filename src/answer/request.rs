@@ -27,20 +27,6 @@ pub(super) fn asked(api: Api, path: &str, query: Option<&str>, body: &[u8]) -> O
     Some(Asked { form, usage: options.is_some_and(|options| options.is_true("include_usage")) })
 }
 
-pub(super) fn model(api: Api, path: &str, body: &[u8]) -> Option<String> {
-    match api {
-        Api::GeminiGenerate | Api::GeminiEmbed => {
-            let (path, _) = path.rsplit_once(':')?;
-            path.rsplit('/').next().map(str::to_owned)
-        }
-        Api::OpenaiChat
-        | Api::OpenaiCompletions
-        | Api::OpenaiResponses
-        | Api::OpenaiEmbeddings
-        | Api::AnthropicMessages => Fields::parse(body)?.text("model").map(Into::into),
-    }
-}
-
 /// Gemini streams a JSON array unless asked for SSE, and has more formats that are not known here.
 fn gemini_form(path: &str, query: Option<&str>) -> Option<Form> {
     let parameters = query.unwrap_or_default().split('&').filter_map(|parameter| parameter.split_once('='));
@@ -143,15 +129,6 @@ mod tests {
         assert_eq!(gemini("/m:streamGenerateContent", None), None);
         assert_eq!(gemini("/m:generateContent", None), Some(Form::Plain));
         assert_eq!(gemini("/m:generateContent", Some("alt=proto")), None);
-    }
-
-    #[test]
-    fn the_model_is_read_from_body_or_address() {
-        let model = |api: Api, path, body: &str| api.model(path, body.as_bytes());
-        assert_eq!(model(Api::OpenaiChat, "/v1/chat/completions", r#"{"model":"m-1"}"#).as_deref(), Some("m-1"));
-        assert_eq!(model(Api::OpenaiChat, "/v1/chat/completions", "[]"), None);
-        let path = "/v1beta/models/gemini-3:streamGenerateContent";
-        assert_eq!(model(Api::GeminiGenerate, path, "{}").as_deref(), Some("gemini-3"));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub enum NotStored {
     Filtered,
     /// It reports an error.
     Error,
+    /// Somebody else gave it than was asked.
+    Fallback,
 }
 
 impl Place {
@@ -80,7 +82,7 @@ impl Served {
 }
 
 impl NotStored {
-    const ALL: [NotStored; 10] = [
+    const ALL: [NotStored; 11] = [
         NotStored::Status,
         NotStored::Private,
         NotStored::Forbidden,
@@ -91,6 +93,7 @@ impl NotStored {
         NotStored::Truncated,
         NotStored::Filtered,
         NotStored::Error,
+        NotStored::Fallback,
     ];
 
     fn as_str(self) -> &'static str {
@@ -105,6 +108,7 @@ impl NotStored {
             NotStored::Truncated => "truncated",
             NotStored::Filtered => "filtered",
             NotStored::Error => "error",
+            NotStored::Fallback => "fallback",
         }
     }
 }

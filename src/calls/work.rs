@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::identity::vendor;
 use super::{Identity, Origin};
 use crate::answer::{Api, Asked, Form, Unstorable};
 use crate::buffers::{Full, Lease};
@@ -60,8 +61,12 @@ impl Work<Failure> for Fetch {
         let began = Instant::now();
         let Self { provider, request, asked, api, lease, limit, bill } = *self;
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        let model = api.and_then(|api| api.model(request.url.path(), &request.body));
-        let Opened { status, headers, mut body } = provider.open(request, || to.elect_successor()).await?;
+        let model = api.and_then(|_| vendor(&provider).model(request.url.path(), &request.body));
+        let Opened { status, headers, mut body, fallback } = provider.open(request, || to.elect_successor()).await?;
+        let billed = match &fallback {
+            Some(by) => (by.provider.as_str(), by.model.as_deref().or(model.as_deref())),
+            None => (provider.name(), model.as_deref()),
+        };
         let mut head = Head::new(status, headers, Some(lease));
         head.is_stream = is_event_stream(&head.headers);
         let (is_stream, kept_headers, receipt) = (head.is_stream, lasting(&head.headers), Arc::clone(&head.receipt));
@@ -84,10 +89,14 @@ impl Work<Failure> for Fetch {
             api.filter(|_| status.is_success()).and_then(|api| api.tokens(form(is_stream), &to.whole()?))
         {
             // Before the end is published: whoever reads to it finds the receipt.
-            receipt.get_or_init(|| bill.meter.spent(provider.name(), model.as_deref(), bill.origin.as_str(), tokens));
+            receipt.get_or_init(|| bill.meter.spent(billed.0, billed.1, bill.origin.as_str(), tokens));
         }
         if !to.stores() {
             return Ok(Err(NotStored::Forbidden));
+        }
+        // Its key says who was asked, and with which model.
+        if fallback.is_some() {
+            return Ok(Err(NotStored::Fallback));
         }
         Ok(to.whole().ok_or(NotStored::TooLarge).and_then(|whole| {
             verdict(asked, status, is_stream, &whole)?;

@@ -72,6 +72,24 @@ pub(super) const PROVIDER_TOTAL: Duration = Duration::from_secs(600);
 pub(super) const RETRY_ATTEMPTS: u32 = 2;
 /// One call in ten.
 pub(super) const RETRY_BUDGET: f64 = 0.1;
+/// A provider that fails every second call serves nobody well.
+pub(super) const BREAKER_FAILURES: f64 = 0.5;
+/// A handful of failures is no trend.
+pub(super) const BREAKER_MINIMUM: u32 = 20;
+/// What was half a minute ago says little about now.
+pub(super) const BREAKER_WINDOW: Duration = Duration::from_secs(30);
+/// Retries would come back about then.
+pub(super) const BREAKER_COOLDOWN: Duration = Duration::from_secs(5);
+/// One could be luck.
+pub(super) const BREAKER_PROBES: u32 = 2;
+/// As many as may wait on a machine with the usual 20,000 descriptors: nobody waits without cause.
+pub(super) const MOST_CONCURRENCY: usize = 20_000;
+/// Something must be asked, or nothing would ever show that it is better.
+pub(super) const LEAST_CONCURRENCY: usize = 1;
+/// Most answers of chat models have begun by then.
+pub(super) const HEDGE_AFTER: Duration = Duration::from_secs(2);
+/// One call in twenty, which is the slow tail.
+pub(super) const HEDGE_BUDGET: f64 = 0.05;
 
 /// Two hundred thousand answers of a page each.
 pub(super) const CACHE_CAPACITY: usize = 256 * MIB;
@@ -87,6 +105,21 @@ pub(super) const STALE: Duration = Duration::ZERO;
 pub(super) const CALL_SCOPE: &str = "app";
 /// They name who asks, or tune the provider's own cache; the model never sees them.
 pub(super) const CACHE_IGNORE: [&str; 4] = ["user", "metadata", "safety_identifier", "prompt_cache_key"];
+
+/// No app has its own pages there.
+pub(super) const JOBS_PATH: &str = "/.siding/jobs";
+/// A client that was away comes back within it.
+pub(super) const JOB_RETENTION: Duration = Duration::from_secs(3600);
+/// A thousand answers of JSON.
+pub(super) const JOBS_CAPACITY: usize = 64 * MIB;
+/// As large as an answer of a provider.
+pub(super) const JOB_MAX_RESULT: usize = 8 * MIB;
+/// Each holds its request's body.
+pub(super) const MAX_JOBS: usize = 1000;
+/// At the limit of common load balancers' idle time-outs.
+pub(super) const JOB_MAX_WAIT: Duration = Duration::from_secs(60);
+/// Django's SESSION_COOKIE_NAME.
+pub(super) const JOB_COOKIES: [&str; 1] = ["sessionid"];
 
 /// Siding's own lines; Pingora's only where something is wrong.
 pub(super) const LOG_FILTER: &str = "warn,siding=info";

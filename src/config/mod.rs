@@ -16,7 +16,7 @@ pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;
-use crate::{admission, backend, calls, exchange, provider, proxy, route, sharing, usage};
+use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, usage};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub sharing: sharing::Config,
     /// What tokens cost.
     pub prices: usage::Prices,
+    /// How jobs are kept.
+    pub background: background::Config,
     /// Rules, in order.
     pub routes: Vec<route::Config>,
 }

@@ -135,6 +135,90 @@ fn a_price_must_be_whole_and_one_that_a_model_can_have() {
 }
 
 #[test]
+fn a_pool_of_keys_is_read_in_order_and_its_faults_name_their_place() {
+    let provider = "[providers.a]\ndialect = \"openai\"\nbase_url = \"http://a\"\n";
+    let two = format!("{provider}api_key_env = \"SIDING_SECRET\"\napi_keys_env = [\"SIDING_SECRET\", \"NOT_SET\"]");
+    let reported = faults(&two);
+    assert!(
+        reported.contains("siding.toml:5: providers.a.api_keys_env[0]: SIDING_SECRET is named twice"),
+        "{reported}"
+    );
+    assert!(reported.contains("siding.toml:5: providers.a.api_keys_env[1]: the environment variable"), "{reported}");
+    let config = read(&format!("{provider}api_keys_env = [\"SIDING_SECRET\"]")).unwrap();
+    assert_eq!(config.providers[0].keys[0].variable, "SIDING_SECRET");
+}
+
+#[test]
+fn a_breaker_is_a_table_or_false() {
+    let with = |breaker: &str| {
+        read(&format!("[providers.a]\ndialect = \"openai\"\nbase_url = \"http://a\"\nbreaker = {breaker}"))
+    };
+    assert_eq!(with("false").unwrap().providers[0].breaker, None);
+    let breaker = with("{ probes = 7 }").unwrap().providers[0].breaker.unwrap();
+    assert_eq!((breaker.probes, breaker.minimum), (7, 20));
+    for (wrong, expected) in [
+        ("true", "siding.toml:4: providers.a.breaker: write a table in braces"),
+        ("{ prob = 1 }", "siding.toml:4: providers.a.breaker.prob: there is no key `prob`; known here are"),
+        ("{ window = 3 }", "siding.toml:4: providers.a.breaker.window: invalid type: integer `3`, expected a duration"),
+        ("{ failures = 0.0 }", "siding.toml:4: providers.a.breaker.failures: must be above 0 and at most 1"),
+        ("{ probes = 0 }", "siding.toml:4: providers.a.breaker.probes: must be at least 1"),
+    ] {
+        let reported = with(wrong).unwrap_err().to_string();
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+}
+
+#[test]
+fn bounds_of_concurrency_and_hedging_are_checked() {
+    let reported = faults(
+        "[providers.a]\ndialect = \"openai\"\nbase_url = \"http://a\"\nconcurrency = { max = 2, min = 3 }\n\
+         hedge = { after = \"0s\", budget = 2.0 }\n[providers.b]\ndialect = \"openai\"\nbase_url = \"http://b\"\n\
+         concurrency = { min = 0 }",
+    );
+    for expected in [
+        "siding.toml:4: providers.a.concurrency.max: must be at least concurrency.min, 3",
+        "siding.toml:5: providers.a.hedge.after: must be longer than 0s",
+        "siding.toml:5: providers.a.hedge.budget: must be above 0 and at most 1",
+        "siding.toml:9: providers.b.concurrency.min: must be at least 1",
+    ] {
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+}
+
+#[test]
+fn fallbacks_must_be_able_to_answer_in_the_providers_place() {
+    let text = r#"
+[providers.a]
+dialect = "openai"
+base_url = "http://a"
+fallback = ["nobody", "a", "b", "c", ":", "c:small", ":other"]
+[providers.b]
+dialect = "gemini"
+base_url = "http://b"
+fallback = [":models/x"]
+[providers.c]
+dialect = "openai"
+base_url = "http://c"
+stream_options = false
+fallback = ["a"]
+"#;
+    let reported = faults(text);
+    for expected in [
+        "siding.toml:5: providers.a.fallback[0]: there is no provider nobody; name a configured provider",
+        "siding.toml:5: providers.a.fallback[1]: a provider is no fallback of itself",
+        "siding.toml:5: providers.a.fallback[2]: b has another dialect",
+        "siding.toml:5: providers.a.fallback[3]: c refuses stream_options",
+        "siding.toml:5: providers.a.fallback[4]: write the name of a model after the colon",
+        "siding.toml:9: providers.b.fallback[0]: write the name of a model after the colon",
+    ] {
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
+    }
+    assert!(!reported.contains("providers.a.fallback[6]") && !reported.contains("providers.c"), "{reported}");
+    let named = read("[providers.a]\ndialect = \"openai\"\nbase_url = \"http://a\"\nfallback = [\":m:1\"]").unwrap();
+    assert_eq!(named.providers[0].fallback[0].to_string(), "a:m:1");
+}
+
+#[test]
 fn secrets_never_show_in_debug_output() {
     let shown = format!("{:?}", read("").unwrap());
     assert!(!shown.contains("0123456789abcdef"), "{shown}");
@@ -195,5 +279,64 @@ fn every_fault_of_a_terminated_route_is_reported_with_its_remedy() {
     );
     for key in ["siding.toml:3: routes[0].handoff: take this out", "siding.toml:4: routes[0].cache: take this out"] {
         assert!(other.contains(key), "{other}");
+    }
+}
+
+#[test]
+fn a_route_makes_jobs_with_or_without_a_receiver_or_not_at_all() {
+    let environment = BTreeMap::from([("HOOK".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())]);
+    let webhook = |said: &str| {
+        let text = format!("handoff.enabled = false\n[[routes]]\npath = \"/a\"\nbackground = {said}");
+        let origin = "siding.toml";
+        let source = Source { origin, text: &text, backend: None, no_handoff: false, environment: &environment };
+        load(&source).unwrap().routes[0].background.clone().map(|rule| rule.webhook.is_some())
+    };
+    assert_eq!(webhook("false"), None);
+    assert_eq!(webhook("true"), Some(false));
+    assert_eq!(webhook("{}"), Some(false));
+    assert_eq!(webhook("{ webhook = \"https://a/\", webhook_secret_env = \"HOOK\" }"), Some(true));
+}
+
+#[test]
+fn what_cannot_be_a_job_is_a_fault() {
+    let environment = BTreeMap::from([("SHORT".to_owned(), "whsec_c2hvcnQ=".to_owned())]);
+    let text = r#"
+[handoff]
+enabled = false
+[background]
+path = "jobs/"
+capacity = "1MiB"
+max_jobs = 0
+owner = "anybody"
+[[routes]]
+path = "/a"
+background = "yes"
+[[routes]]
+path = "/b"
+background = { webhook = "https://app.example/hook" }
+[[routes]]
+path = "/c"
+background = { webhook = "app.example/hook", webhook_secret_env = "NOT_SET" }
+[[routes]]
+path = "/d"
+background = { webhook = "https://app.example/hook", webhook_secret_env = "SHORT" }
+[[routes]]
+path = "/e"
+background = { hook = "https://app.example/hook" }
+"#;
+    let source = Source { origin: "siding.toml", text, backend: None, no_handoff: false, environment: &environment };
+    let reported = load(&source).expect_err("must be refused").to_string();
+    for expected in [
+        "siding.toml:5: background.path: write an absolute path",
+        "siding.toml:4: background.max_result: must be at most background.capacity",
+        "siding.toml:7: background.max_jobs: must be at least 1",
+        "siding.toml:8: background.owner: unknown variant `anybody`, expected `credentials` or `id`",
+        "siding.toml:11: routes[0].background: invalid type: string \"yes\", expected true, false, or { webhook = ",
+        "siding.toml:14: routes[1].background.webhook_secret_env: add this key",
+        "siding.toml:17: routes[2].background.webhook_secret_env: the environment variable NOT_SET is not set",
+        "siding.toml:20: routes[3].background.webhook_secret_env: the secret must be whsec_",
+        "siding.toml:23: routes[4].background.hook: there is no key `hook`, expected `webhook` or `webhook_secret_env`",
+    ] {
+        assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
     }
 }

@@ -1,10 +1,12 @@
 //! Humane units: `"25s"`, `"8MiB"`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 /// A duration such as `"250ms"`, `"25s"` or `"1h 30m"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,10 @@ pub struct Period(pub std::time::Duration);
 /// A number of bytes such as `"64KiB"` or `"8MiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub usize);
+
+/// A table, or `false` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch<T>(pub Option<T>);
 
 /// A value that its own parser reads from a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,34 @@ impl<'de> Deserialize<'de> for Size {
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         text(deserializer, "text in quotes")?.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Switch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TableOrFalse(PhantomData)).map(Self)
+    }
+}
+
+struct TableOrFalse<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TableOrFalse<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table in braces, or false")
+    }
+
+    fn visit_bool<E: Error>(self, is_on: bool) -> Result<Option<T>, E> {
+        if is_on {
+            Err(E::custom("write a table in braces; without the key it is on with its defaults"))
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Option<T>, M::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
     }
 }
 

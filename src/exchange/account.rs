@@ -1,10 +1,13 @@
 //! Where an exchange's time went. It outlives a cancelled exchange, so that the access log can tell.
 
+use std::sync::Arc;
+
+use super::progress::{Observer, Step};
 use crate::telemetry::outcome::Mode;
 use crate::time::Duration;
 
 /// Counted up while the exchange runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Account {
     /// How it is carried.
     pub mode: Mode,
@@ -20,13 +23,22 @@ pub struct Account {
     pub calling: Duration,
     /// Waiting for the client: its body, and its reading of the answer.
     pub client: Duration,
+    /// Who looks on.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Account {
     /// Nothing happened yet.
     pub fn new(mode: Mode) -> Self {
         let none = Duration::ZERO;
-        Self { mode, passes: 0, calls: 0, queued: none, working: none, calling: none, client: none }
+        Self { mode, passes: 0, calls: 0, queued: none, working: none, calling: none, client: none, observer: None }
+    }
+
+    /// Tells who looks on what the exchange does now.
+    pub fn tell(&self, step: Step) {
+        if let Some(observer) = &self.observer {
+            observer.now(step, self.passes, self.calls);
+        }
     }
 
     /// Of `total`, what was spent on neither of the others: the proxy's own work.

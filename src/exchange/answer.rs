@@ -43,6 +43,11 @@ impl Body {
         }
     }
 
+    /// Whether a provider's stream broke off, and its reader was told in words.
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self, Self::Relay(relay) if relay.is_cut_short())
+    }
+
     /// Whether a provider is read.
     pub fn is_relayed(&self) -> bool {
         matches!(self, Self::Relay(_))

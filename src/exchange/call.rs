@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::relay::Begun;
 use super::run::Running;
-use super::{Account, Exchanges, KEEP_RESULTS_FOR, Refused};
+use super::{Account, Exchanges, KEEP_RESULTS_FOR, Refused, Step};
 use crate::buffers::Full;
 use crate::cache::{Key, Scope, Weigh};
 use crate::calls::{Directives, NoReply, Origin, Reply};
@@ -44,6 +44,7 @@ impl Running {
         let bytes = calls.iter().map(|call| call.body.len()).sum();
         bodies.grow(bytes).map_err(|Full| Reason::BuffersFull)?;
         account.calls += u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        account.tell(Step::Calling);
         let began = Instant::now();
         if let (Some(relay), true) = (relay, self.is_read) {
             let relayed = calls.pop().map(|call| self.relay(call, relay, bodies));
@@ -257,5 +258,6 @@ pub(super) fn word(failure: &Failure) -> CallError {
         Failure::Interrupted { .. } => CallError::Interrupted,
         Failure::TooLarge { .. } | Failure::NoMemory => CallError::TooLarge,
         Failure::Protocol { .. } => CallError::Protocol,
+        Failure::Unavailable { .. } => CallError::Unavailable,
     }
 }

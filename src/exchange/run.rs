@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::relay::{Begun, Relay};
-use super::{Account, Answer, Exchanges, Refused, Request};
+use super::{Account, Answer, Exchanges, Refused, Request, Step};
 use crate::admission::{Class, Permit};
 use crate::backend::{self, Content, Fault, PassRequest, start_pass};
 use crate::buffers::{Full, Lease};
@@ -127,6 +127,7 @@ impl Running {
 
     async fn admit(&mut self, account: &mut Account) -> Result<Permit, Refused> {
         let asked = Instant::now();
+        account.tell(Step::Queued);
         let (class, deadline) = match self.pass {
             0 => (self.request.class, self.deadline.min(asked + self.all.config.queue_timeout)),
             _ => (Class::Resume, self.deadline),
@@ -142,6 +143,7 @@ impl Running {
     async fn pass(&mut self, permit: Permit, account: &mut Account) -> Result<backend::Answer, Refused> {
         let began = Instant::now();
         account.passes += 1;
+        account.tell(Step::Working);
         let held = (permit, self.all.drain.enter());
         let answer = start_pass(&self.all.backend, self.pass_request(), held).await;
         account.working += began.elapsed();

@@ -10,7 +10,7 @@ use http::header::{
 };
 
 use super::run::remove_conditions;
-use super::{Account, Exchanges, Refused, Request};
+use super::{Account, Exchanges, Observer, Refused, Request};
 use crate::cache::{
     CREDENTIALS, Document, Key, KeyBuilder, NotStored, Place, Policy, RequestDirectives, ResponseDirectives, Rule,
     Scope, lasting,
@@ -52,6 +52,8 @@ pub struct Shared<'a> {
     pub is_offered: bool,
     /// The client's request.
     pub request: Request,
+    /// Who looks on, if this exchange is the one that is run.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Meaning {
@@ -107,7 +109,7 @@ impl Exchanges {
     /// # Cancel safety
     /// Dropping the future is leaving; the exchange goes on while others want its answer.
     pub async fn run_shared(self: &Arc<Self>, shared: Shared<'_>) -> Result<Answer<Refused>, Refused> {
-        let Shared { meaning: Meaning { key, policy }, rule, exchange, is_offered, mut request } = shared;
+        let Shared { meaning: Meaning { key, policy }, rule, exchange, is_offered, mut request, observer } = shared;
         let wanted = Wanted {
             key,
             policy,
@@ -123,7 +125,7 @@ impl Exchanges {
         // Those who send no credentials are everybody.
         let has_credentials = CREDENTIALS.iter().any(|name| request.headers.contains_key(name));
         let is_public = rule.scope == Scope::All || !has_credentials;
-        let work = Run { exchanges: Arc::clone(self), exchange, request, is_offered, is_public };
+        let work = Run { exchanges: Arc::clone(self), exchange, request, is_offered, is_public, observer };
         self.sharing.answer(wanted, work).await.map_err(|unanswered| match unanswered {
             Unanswered::NotCached => Reason::NotCached.into(),
             Unanswered::Failed(refused) => refused,
@@ -139,6 +141,7 @@ struct Run {
     request: Request,
     is_offered: bool,
     is_public: bool,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 #[async_trait]
@@ -146,6 +149,7 @@ impl Work<Refused> for Run {
     async fn run(self: Box<Self>, to: &Publisher<'_, Refused>) -> Result<Storable, Refused> {
         let mut answer = loop {
             let mut account = Account::new(Mode::Plain);
+            account.observer.clone_from(&self.observer);
             let (exchange, request) = (self.exchange.clone(), self.request_again());
             let running = self.exchanges.run(self.is_offered, exchange, request, &mut account);
             match Box::pin(running).await {

@@ -30,6 +30,8 @@ pub enum CallError {
     TooLarge,
     /// What came back was not HTTP.
     Protocol,
+    /// The provider was not asked: it failed too often, or too many calls wait for it.
+    Unavailable,
 }
 
 /// How a call ended.

@@ -1,21 +1,21 @@
-//! Calls to providers, from the URL to an answer as it comes: resolve, prepare, try, try again.
+//! Calls to providers, from the URL to an answer as it comes: resolve, prepare, ask, ask somebody else.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use rustls::RootCertStore;
 use url::Url;
 
-use super::attempt::{self, Attempt};
-use super::dialect::{Dialect, KEY_PARAMETER};
-use super::metrics::{Families, InFlight, Metrics};
-use super::retry::{self, Budget};
-use super::tls::{self, BadTrust};
-use super::transport::{Body, Received, Transport};
-use super::{Config, Failure, Request, directory, headers};
+use super::concurrency::Permit;
+use super::dialect::Dialect;
+use super::fallback::Link;
+use super::metrics::{Families, InFlight};
+use super::transport::{Body, Received};
+use super::upstream::{Begun, Call, Upstream};
+use super::{Config, Failure, Fallback, Request, directory, headers};
 use crate::telemetry::Registry;
-use crate::time::{Duration, Instant, sleep, timeout_at};
+use crate::time::{Duration, Instant, timeout_at};
+use crate::tls::{BadTrust, Trust};
 
 /// One vendor, ready to be called. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -23,10 +23,8 @@ pub struct Provider(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    config: Config,
-    transport: Transport,
-    budget: Budget,
-    metrics: Arc<Metrics>,
+    upstream: Arc<Upstream>,
+    fallbacks: Vec<Link>,
 }
 
 /// All configured providers.
@@ -42,19 +40,35 @@ pub struct Opened {
     pub headers: HeaderMap,
     /// The body as it comes.
     pub body: OpenedBody,
+    /// Who answered instead of the provider, or with another model.
+    pub fallback: Option<Fallback>,
 }
 
 /// The body of an answer, within the provider's time-outs. The call ends with it.
 #[derive(Debug)]
 pub struct OpenedBody {
-    provider: Provider,
+    upstream: Arc<Upstream>,
     body: Body,
     /// The longest silence.
     idle: Duration,
     /// When the call has taken too long.
     deadline: Instant,
     status: StatusCode,
-    in_flight: Option<InFlight>,
+    under_way: Option<UnderWay>,
+}
+
+/// What a call holds until its end.
+#[derive(Debug)]
+struct UnderWay {
+    in_flight: InFlight,
+    _permit: Permit,
+}
+
+/// An answer, and who gave it.
+struct Answered<'a> {
+    begun: Begun,
+    upstream: &'a Arc<Upstream>,
+    fallback: Option<Fallback>,
 }
 
 impl Providers {
@@ -65,25 +79,24 @@ impl Providers {
     pub fn new(configs: Vec<Config>, registry: &Registry) -> Result<Self, BadTrust> {
         let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
         let families = Families::new(registry, &names);
-        let roots = if configs.iter().any(|config| config.base_url.is_tls()) {
-            tls::system_roots()
-        } else {
-            RootCertStore::empty()
+        let uses_tls = configs.iter().any(|config| config.base_url.is_tls());
+        let trust = if uses_tls { Trust::system() } else { Trust::nobody() };
+        let upstream = |config: Config| {
+            let keys: Vec<&str> = config.keys.iter().map(|key| key.variable.as_str()).collect();
+            let metrics = families.of(&config.name, &keys);
+            Upstream::new(config, metrics, &trust).map(Arc::new)
         };
-        let provider = |config: Config| {
-            Ok(Provider(Arc::new(Inner {
-                transport: Transport::new(&config, &roots)?,
-                budget: Budget::new(config.retry.budget),
-                metrics: Arc::new(families.of(&config.name)),
-                config,
-            })))
+        let upstreams = configs.into_iter().map(upstream).collect::<Result<Vec<_>, _>>()?;
+        let provider = |upstream: &Arc<Upstream>| {
+            let fallbacks = links(upstream, &upstreams, &families);
+            Provider(Arc::new(Inner { upstream: Arc::clone(upstream), fallbacks }))
         };
-        configs.into_iter().map(provider).collect::<Result<_, _>>().map(Self)
+        Ok(Self(upstreams.iter().map(provider).collect()))
     }
 
     /// The origins that calls may go to, each once.
     pub fn origins(&self) -> Vec<String> {
-        let mut origins: Vec<String> = self.0.iter().map(|provider| provider.0.config.base_url.origin()).collect();
+        let mut origins: Vec<String> = self.0.iter().map(|provider| provider.config().base_url.origin()).collect();
         origins.sort();
         origins.dedup();
         origins
@@ -91,7 +104,7 @@ impl Providers {
 
     /// The provider that a URL belongs to.
     pub fn resolve(&self, url: &Url) -> Option<&Provider> {
-        let bases = self.0.iter().map(|provider| (&provider.0.config.base_url, provider.0.config.dialect));
+        let bases = self.0.iter().map(|provider| (&provider.config().base_url, provider.dialect()));
         directory::resolve(bases, url).map(|position| &self.0[position])
     }
 
@@ -101,34 +114,48 @@ impl Providers {
     }
 }
 
+/// Fallbacks are vendors, not providers: theirs are not gone through in turn.
+fn links(primary: &Upstream, all: &[Arc<Upstream>], families: &Families) -> Vec<Link> {
+    let link = |fallback: &Fallback| {
+        let upstream = all.iter().find(|upstream| upstream.config.name == fallback.provider)?;
+        let taken = families.fallback(&primary.config.name, &fallback.to_string());
+        Some(Link { upstream: Arc::clone(upstream), model: fallback.model.clone(), taken })
+    };
+    primary.config.fallback.iter().filter_map(link).collect()
+}
+
 impl Provider {
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
-        &self.0.config.name
+        &self.config().name
     }
 
     /// The shape of its API.
     pub fn dialect(&self) -> Dialect {
-        self.0.config.dialect
+        self.config().dialect
     }
 
     /// Whether it is called with a key of its own, whoever asks.
     pub fn has_key(&self) -> bool {
-        self.0.config.api_key.is_some()
+        !self.config().keys.is_empty()
     }
 
     /// Whether streams can be asked for their usage.
     pub fn knows_stream_options(&self) -> bool {
-        self.0.config.stream_options
+        self.config().stream_options
     }
 
     /// The URL of a path below its base URL. `None` when that is not a URL, or leads elsewhere.
     pub fn url(&self, path_and_query: &str) -> Option<Url> {
-        self.0.config.base_url.join(path_and_query)
+        self.config().base_url.join(path_and_query)
     }
 
-    /// Makes a call and waits for the head of its answer, with retries, and with further tries for as long as `more`
-    /// grants them.
+    fn config(&self) -> &Config {
+        &self.0.upstream.config
+    }
+
+    /// Makes a call and waits for the head of its answer: with retries, with further tries for as long as `more` grants
+    /// them, and with fallbacks while there is no answer. Nobody else is asked once an answer has begun.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -136,15 +163,21 @@ impl Provider {
     /// # Cancel safety
     /// Dropping the future, or the answer's body, cancels the call.
     pub async fn open(&self, mut request: Request, more: impl Fn() -> bool) -> Result<Opened, Failure> {
-        let Inner { config, budget, metrics, .. } = &*self.0;
-        let started = Instant::now();
-        let in_flight = metrics.begin();
-        budget.deposit();
-        let deadline = started + config.timeouts.total;
-        prepare(&mut request, config);
-        let tried = timeout_at(deadline, self.try_and_try_again(&request, more)).await;
-        match tried.unwrap_or_else(|_| Err(self.took_too_long())) {
-            Ok(received) => Ok(self.opened(received, &request, deadline, in_flight)),
+        let Inner { upstream, fallbacks } = &*self.0;
+        let in_flight = upstream.metrics.begin();
+        let deadline = Instant::now() + upstream.config.timeouts.total;
+        prepare(&mut request, &upstream.config);
+        let has_fallback = !fallbacks.is_empty();
+        let mut call = Call { request: &mut request, deadline, has_fallback };
+        let tried = upstream.call(&mut call, || !has_fallback && more()).await;
+        let answered = if has_fallback && upstream.is_out(&tried) {
+            // Boxed, or every call would be as large as one with fallbacks.
+            Box::pin(self.fall_back(tried, &call, more)).await
+        } else {
+            tried.map(|begun| Answered { begun, upstream, fallback: None })
+        };
+        match answered {
+            Ok(answered) => Ok(answered.opened(&request, deadline, in_flight)),
             Err(failure) => {
                 in_flight.failed(&failure);
                 Err(failure)
@@ -152,39 +185,44 @@ impl Provider {
         }
     }
 
-    fn opened(&self, received: Received, request: &Request, deadline: Instant, in_flight: InFlight) -> Opened {
+    /// Asks one after the other until one answers. The last gets the tries that `more` grants, and has the last word.
+    async fn fall_back(
+        &self,
+        tried: Result<Begun, Failure>,
+        call: &Call<'_>,
+        more: impl Fn() -> bool,
+    ) -> Result<Answered<'_>, Failure> {
+        let Inner { upstream, fallbacks } = &*self.0;
+        let mut last = tried.map(|begun| Answered { begun, upstream, fallback: None });
+        for (position, link) in fallbacks.iter().enumerate() {
+            let Some(mut request) = link.redirect(call.request, &upstream.config) else { continue };
+            let (from, to) = (self.name(), &link.upstream.config.name);
+            tracing::debug!(from, to, model = link.model, "a call goes to a fallback");
+            link.taken.inc();
+            drop(last); // gives its place back before another is taken
+            let has_fallback = position + 1 < fallbacks.len();
+            let mut redirected = Call { request: &mut request, deadline: call.deadline, has_fallback };
+            let tried = link.upstream.call(&mut redirected, || !has_fallback && more()).await;
+            let is_out = link.upstream.is_out(&tried);
+            let fallback = Fallback { provider: to.clone(), model: link.model.clone() };
+            last = tried.map(|begun| Answered { begun, upstream: &link.upstream, fallback: Some(fallback) });
+            if !is_out {
+                break;
+            }
+        }
+        last
+    }
+}
+
+impl Answered<'_> {
+    fn opened(self, request: &Request, deadline: Instant, in_flight: InFlight) -> Opened {
+        let Self { begun: Begun { received, permit }, upstream, fallback } = self;
         let Received { status, mut headers, body } = received;
         headers::towards_app(&mut headers, status.is_client_error() || status.is_server_error());
-        let idle = self.0.config.timeouts.idle.min(request.patience.unwrap_or(Duration::MAX));
-        let in_flight = Some(in_flight);
-        let body = OpenedBody { provider: self.clone(), body, idle, deadline, status, in_flight };
-        Opened { status, headers, body }
-    }
-
-    async fn try_and_try_again(&self, request: &Request, more: impl Fn() -> bool) -> Result<Received, Failure> {
-        let Inner { config, transport, budget, metrics } = &*self.0;
-        let mut number = 1;
-        loop {
-            metrics.attempt(number);
-            let attempt = Attempt { transport, host: config.base_url.host(), timeouts: &config.timeouts };
-            let result = attempt::make(&attempt, request, |after| metrics.first_byte(after)).await;
-            let (retriable, asked) = match &result {
-                Ok(received) => (retry::may_help(received.status, &received.headers), Some(&received.headers)),
-                Err(failure) => (retry::may_help_after(failure), None),
-            };
-            let Some(pause) = retriable.then(|| retry::pause(number, asked)).flatten() else { return result };
-            let is_own = number < config.retry.attempts && budget.withdraw();
-            if !is_own && !more() {
-                return result;
-            }
-            tracing::debug!(provider = config.name, number, ?pause, "trying a call again");
-            sleep(pause).await;
-            number += 1;
-        }
-    }
-
-    fn took_too_long(&self) -> Failure {
-        Failure::TotalTimeout(self.0.config.base_url.host().to_owned())
+        let idle = upstream.config.timeouts.idle.min(request.patience.unwrap_or(Duration::MAX));
+        let under_way = Some(UnderWay { in_flight, _permit: permit });
+        let body = OpenedBody { upstream: Arc::clone(upstream), body, idle, deadline, status, under_way };
+        Opened { status, headers, body, fallback }
     }
 }
 
@@ -194,29 +232,30 @@ impl OpenedBody {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
-        let host = || self.provider.0.config.base_url.host().to_owned();
+        let host = || self.upstream.host();
         let silent = Instant::now().checked_add(self.idle).unwrap_or(self.deadline);
         let failure = match timeout_at(silent.min(self.deadline), self.body.next()).await {
             Ok(Some(Ok(piece))) => return Some(Ok(piece)),
             Ok(Some(Err(cause))) => Failure::Interrupted { host: host(), cause },
-            Err(_) if self.deadline <= Instant::now() => self.provider.took_too_long(),
+            Err(_) if self.deadline <= Instant::now() => Failure::TotalTimeout(host()),
             Err(_) => Failure::IdleTimeout(host()),
             Ok(None) => {
-                if let Some(in_flight) = self.in_flight.take() {
+                if let Some(UnderWay { in_flight, .. }) = self.under_way.take() {
                     in_flight.answered(self.status);
                 }
                 return None;
             }
         };
-        if let Some(in_flight) = self.in_flight.take() {
-            in_flight.failed(&failure);
+        if matches!(failure, Failure::Interrupted { .. } | Failure::IdleTimeout(_)) && self.under_way.is_some() {
+            self.upstream.breaker.failed_late();
         }
+        self.failed(&failure);
         Some(Err(failure))
     }
 
     /// The call ended with a failure that its reader found.
     pub fn failed(&mut self, failure: &Failure) {
-        if let Some(in_flight) = self.in_flight.take() {
+        if let Some(UnderWay { in_flight, .. }) = self.under_way.take() {
             in_flight.failed(failure);
         }
     }
@@ -224,21 +263,8 @@ impl OpenedBody {
 
 fn prepare(request: &mut Request, config: &Config) {
     headers::towards_provider(&mut request.headers);
-    if let Some(key) = &config.api_key {
-        config.dialect.set_key(&mut request.headers, key);
-        remove_key_parameter(&mut request.url);
+    if !config.keys.is_empty() {
+        headers::remove_key_parameter(&mut request.url);
     }
     request.url.set_fragment(None);
-}
-
-fn remove_key_parameter(url: &mut Url) {
-    if !url.query_pairs().any(|(name, _)| name == KEY_PARAMETER) {
-        return;
-    }
-    let kept: Vec<(String, String)> =
-        url.query_pairs().filter(|(name, _)| name != KEY_PARAMETER).map(|(n, v)| (n.into(), v.into())).collect();
-    url.set_query(None);
-    if !kept.is_empty() {
-        url.query_pairs_mut().extend_pairs(kept);
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use url::Url;
+use url::{Position, Url};
 
 use super::Dialect;
 
@@ -60,6 +60,12 @@ impl BaseUrl {
         url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
         url.set_query(query);
         resolve([(self, Dialect::Openai)].into_iter(), &url).map(|_| url)
+    }
+
+    /// Path and query of a URL below this one.
+    pub(super) fn rest_of<'a>(&self, url: &'a Url) -> Option<&'a str> {
+        let prefix = self.0.path().trim_end_matches('/');
+        self.is_prefix_of(url).then(|| &url[Position::BeforePath..Position::AfterQuery][prefix.len()..])
     }
 
     fn is_prefix_of(&self, url: &Url) -> bool {

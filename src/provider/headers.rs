@@ -1,8 +1,10 @@
-//! Which headers travel between an app's SDK and a provider.
+//! What travels between an app's SDK and a provider besides bodies.
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
+use url::Url;
 
+use super::dialect::KEY_PARAMETER;
 use crate::hop_by_hop;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -24,5 +26,18 @@ pub(super) fn towards_app(headers: &mut HeaderMap, is_error: bool) {
     headers.remove(CONTENT_LENGTH);
     if is_error {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+}
+
+/// Takes a key out of a query.
+pub(super) fn remove_key_parameter(url: &mut Url) {
+    if !url.query_pairs().any(|(name, _)| name == KEY_PARAMETER) {
+        return;
+    }
+    let kept: Vec<(String, String)> =
+        url.query_pairs().filter(|(name, _)| name != KEY_PARAMETER).map(|(n, v)| (n.into(), v.into())).collect();
+    url.set_query(None);
+    if !kept.is_empty() {
+        url.query_pairs_mut().extend_pairs(kept);
     }
 }

@@ -1,16 +1,33 @@
-//! LLM vendors: which one a URL belongs to, how a call reaches it, when it is tried again. A provider's own
-//! error is a result like any other; what the app makes of it is the app's business. It must never know
-//! who asked.
+//! LLM vendors: which one a URL belongs to, how a call reaches it, when it is tried again, and what is done while it is
+//! in trouble. A provider's own error is a result like any other; what the app makes of it is the app's business. It
+//! must never know who asked.
+//!
+//! ```text
+//! client::open: the provider, then its fallbacks while none answers
+//!   upstream::call: tries with pauses between them, on a budget
+//!     a try: keys (which, and from when on) -> concurrency (a place) -> breaker (whether at all)
+//!            -> attempt (the request), hedged where that is wanted -> all four learn from the head
+//! ```
 
 mod attempt;
+mod breaker;
 mod client;
+mod concurrency;
 mod dialect;
 mod directory;
+mod fallback;
 mod headers;
+mod hedge;
+mod keys;
+mod limits;
 mod metrics;
+mod model;
 mod retry;
 mod tls;
 mod transport;
+mod upstream;
+
+use std::fmt;
 
 use crate::secret::Secret;
 use crate::time::Duration;
@@ -18,7 +35,6 @@ use crate::time::Duration;
 pub use client::{Opened, OpenedBody, Provider, Providers};
 pub use dialect::{ACCOUNT, Dialect};
 pub use directory::{BadBaseUrl, BaseUrl};
-pub use tls::BadTrust;
 
 /// A configured vendor.
 #[derive(Clone, Debug)]
@@ -29,12 +45,20 @@ pub struct Config {
     pub dialect: Dialect,
     /// The prefix of the URLs that belong to it.
     pub base_url: BaseUrl,
-    /// The key to send instead of the app's own credentials.
-    pub api_key: Option<Secret>,
+    /// The keys to send instead of the app's own credentials; none: the app's own are sent.
+    pub keys: Vec<Key>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// When to try again.
     pub retry: Retry,
+    /// When not to ask at all; `None`: always ask.
+    pub breaker: Option<BreakerConfig>,
+    /// How much to ask at once.
+    pub concurrency: ConcurrencyConfig,
+    /// When to ask twice; `None`: never.
+    pub hedge: Option<HedgeConfig>,
+    /// Whom to ask instead while it is out, in this order.
+    pub fallback: Vec<Fallback>,
     /// Whether it knows `stream_options.include_usage`.
     pub stream_options: bool,
     /// Certificates (PEM) to trust besides the system's.
@@ -61,6 +85,67 @@ pub struct Retry {
     pub attempts: u32,
     /// Retries allowed per call, on average: 0.1 lets one call in ten be tried again.
     pub budget: f64,
+}
+
+/// A key of a provider.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The environment variable that it comes from, for logs and metrics.
+    pub variable: String,
+    /// The key.
+    pub secret: Secret,
+}
+
+/// When a provider is not asked for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BreakerConfig {
+    /// The share of failures from which on it is not asked, above 0 and at most 1.
+    pub failures: f64,
+    /// The least number of calls to judge by.
+    pub minimum: u32,
+    /// How long a call counts.
+    pub window: Duration,
+    /// How long it is not asked.
+    pub cooldown: Duration,
+    /// The calls that must succeed, one beside the other, before all may ask again.
+    pub probes: u32,
+}
+
+/// How many requests a provider has at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrencyConfig {
+    /// So many at least, however overloaded it is; at least 1.
+    pub min: usize,
+    /// So many at the most, and before it has given cause for fewer.
+    pub max: usize,
+}
+
+/// When a second request is sent for a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HedgeConfig {
+    /// How long the head of the first may take.
+    pub after: Duration,
+    /// Second requests allowed per call, on average.
+    pub budget: f64,
+}
+
+/// Whom to ask instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The name of a configured provider of the same dialect. One that is not there is passed over.
+    pub provider: String,
+    /// The model to ask for instead.
+    pub model: Option<String>,
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { provider, model } = self;
+        match model {
+            Some(model) => write!(f, "{provider}:{model}"),
+            None => f.write_str(provider),
+        }
+    }
 }
 
 /// A request to a provider, as the app's SDK would have made it.
@@ -128,4 +213,28 @@ pub enum Failure {
     /// There is no memory for the answer.
     #[error("no memory for the answer (server.buffered)")]
     NoMemory,
+    /// It was not asked.
+    #[error("{host} is not asked at the moment: {cause}")]
+    Unavailable {
+        /// The provider's host.
+        host: String,
+        /// Why.
+        cause: Unasked,
+        /// When it may be asked again.
+        retry_after: Duration,
+    },
+}
+
+/// Why a provider is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unasked {
+    /// It failed too often; its circuit breaker is open.
+    #[error("it failed too often lately (breaker)")]
+    Breaker,
+    /// No place became free in time.
+    #[error("too many calls wait for it (concurrency)")]
+    Concurrency,
+    /// No key may be used, and somebody else can be asked.
+    #[error("its rate limit is used up, or its keys were refused")]
+    RateLimit,
 }

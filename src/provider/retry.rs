@@ -50,8 +50,13 @@ pub(super) fn may_help(status: StatusCode, headers: &HeaderMap) -> bool {
     match headers.get("x-should-retry").map(|value| value.as_bytes()) {
         Some(b"true") => true,
         Some(b"false") => false,
-        _ => matches!(status.as_u16(), 408 | 409 | 429 | 500 | 502 | 503 | 504 | 529),
+        _ => is_transient(status),
     }
+}
+
+/// Whether a status tells of trouble that may pass.
+pub(super) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 409 | 429 | 500 | 502 | 503 | 504 | 529)
 }
 
 /// Whether another try may help after this failure: only where no byte of an answer was seen.
@@ -70,7 +75,7 @@ pub(super) fn pause(attempt: u32, headers: Option<&HeaderMap>) -> Option<Duratio
 }
 
 /// The three spellings: `retry-after-ms`, and `Retry-After` in seconds (also fractional) or as a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
     if let Some(millis) = text("retry-after-ms").and_then(number) {

@@ -6,12 +6,12 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use rustls::RootCertStore;
 use url::{Position, Url};
 
-use super::tls::{BadTrust, KEEP_IDLE, Place, TlsClients};
+use super::tls::{Place, TlsClients};
 use super::{Config, Failure, Request};
 use crate::http1::{self, Address, Content};
+use crate::tls::{BadTrust, KEEP_IDLE, Trust, innermost};
 
 /// The connections to a provider.
 #[derive(Debug)]
@@ -40,9 +40,9 @@ pub(super) enum Body {
 
 impl Transport {
     /// Without connections.
-    pub(super) fn new(config: &Config, roots: &RootCertStore) -> Result<Self, BadTrust> {
+    pub(super) fn new(config: &Config, trust: &Trust) -> Result<Self, BadTrust> {
         if config.base_url.is_tls() {
-            return TlsClients::new(config, roots).map(Self::Tls);
+            return TlsClients::new(config, trust).map(Self::Tls);
         }
         Ok(Self::Plain(http1::Client::new(http1::Config {
             address: Address::Tcp(config.base_url.address()),
@@ -146,10 +146,6 @@ fn before_the_head_over_tls(error: &legacy::Error, host: &str) -> Failure {
         (false, true) => Failure::Protocol { host, cause: innermost(error) },
         (false, false) => Failure::Connect { host, cause: innermost(error) },
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use pingora::protocols::http::ServerSession;
 use super::body::Unread;
 use super::context::{Context, Stage};
 use super::preview::Plan;
-use super::{Gateway, body, connection, deliver, hygiene, request, respond, shared, terminate};
+use super::{Gateway, background, body, connection, deliver, hygiene, request, respond, shared, terminate};
 use crate::buffers::Lease;
 use crate::calls::Origin;
 use crate::exchange::{Answer, Refused, Request};
@@ -45,6 +45,10 @@ pub(super) async fn run(
         Err(Unread::ClientGone) => return Ok(respond::gone(session, context)),
     };
     context.account.client += context.began.elapsed();
+    if let Some(rule) = plan.background {
+        let asked = background::Asked { exchange, body, lease, plan, rule };
+        return background::run(gateway, session, context, asked).await;
+    }
     if let Some(rule) = plan.rule {
         let asked = shared::Asked { exchange, body, lease, plan, rule };
         return shared::run(gateway, session, context, asked).await;
@@ -70,14 +74,22 @@ pub(super) async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
-    answer: Answer,
+    mut answer: Answer,
 ) -> Result<bool> {
     let began = Instant::now();
     connection::close_if_draining(gateway, session);
-    let is_relayed = answer.body.is_relayed();
-    let outcome = deliver::run(session, answer).await;
-    let spent = if is_relayed { &mut context.account.calling } else { &mut context.account.client };
+    let outcome = deliver::run(session, &mut answer).await;
+    let spent = if answer.body.is_relayed() { &mut context.account.calling } else { &mut context.account.client };
     *spent += began.elapsed();
+    ended_in_words(context, outcome, answer.body.is_cut_short())
+}
+
+/// Notes how delivering an answer ended that may have been cut short in words: in a stream that itself ends well.
+pub(super) fn ended_in_words(context: &mut Context, outcome: Outcome, is_cut_short: bool) -> Result<bool> {
+    if is_cut_short && outcome == Outcome::Answered {
+        context.stage = Stage::Ended(Outcome::Interrupted);
+        return Ok(true);
+    }
     ended(context, outcome)
 }
 

@@ -12,6 +12,7 @@ use super::{Gateway, buffered, connection, deliver};
 use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
 use crate::exchange::{Account, Broken, Refused};
 use crate::provider::{Failure, Provider, Request};
+use crate::relay::Translator;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Instant;
 
@@ -40,38 +41,78 @@ pub(super) async fn make(gateway: &Gateway, call: Call<'_>, account: &mut Accoun
     let began = Instant::now();
     let made = gateway.exchanges.calls.make(provider, request, said, client, origin).await;
     account.calling += began.elapsed();
-    made.map_err(|no_reply| reason(&no_reply).into())
+    made.map_err(|no_reply| refused(&no_reply))
 }
 
-/// Delivers the answer.
+/// Delivers the answer. With a translator, a stream that breaks off ends with an event that says so.
 pub(super) async fn answered(
     gateway: &Gateway,
     session: &mut ServerSession,
     context: &mut Context,
     reply: Reply,
+    translator: Option<Translator>,
 ) -> Result<bool> {
     connection::close_if_draining(gateway, session);
-    let Reply { status, mut headers, mut body } = reply;
+    let Reply { status, mut headers, body } = reply;
     if let Some(length) = body.length() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    let mut body = Delivered { body: Some(body), translator, is_cut_short: false };
     let outcome = match deliver::head(session, status, &headers) {
         Ok(head) => deliver::streamed(session, head, &mut body).await,
         Err(_) => Outcome::ClientGone,
     };
-    buffered::ended(context, outcome)
+    buffered::ended_in_words(context, outcome, body.is_cut_short)
 }
 
-impl Pieces for ReplyBody {
+/// An answer on its way.
+struct Delivered {
+    /// `None` once it has ended.
+    body: Option<ReplyBody>,
+    translator: Option<Translator>,
+    /// Whether its provider broke it off.
+    is_cut_short: bool,
+}
+
+impl Pieces for Delivered {
     async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        Some(self.next().await?.map_err(|failure| broken_off(&failure)))
+        loop {
+            let next = self.body.as_mut()?.next().await;
+            if !matches!(next, Some(Ok(_))) {
+                self.body = None;
+            }
+            let said = match (next, &mut self.translator) {
+                (Some(Ok(bytes)), None) => return Some(Ok(bytes)),
+                (Some(Ok(bytes)), Some(translator)) => translator.push(bytes),
+                (None, translator) => translator.as_mut()?.finish(),
+                (Some(Err(failure)), translator) => {
+                    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
+                    self.is_cut_short = true;
+                    let event = translator.as_mut().and_then(|translator| translator.fail(in_short(failure)));
+                    return Some(event.ok_or(Broken));
+                }
+            };
+            if !said.is_empty() {
+                return Some(Ok(said));
+            }
+        }
     }
 }
 
-/// What becomes of an answer that its provider broke off: nothing is made up, and the connection is closed.
-fn broken_off(failure: &Failure) -> Broken {
-    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
-    Broken
+fn refused(no_reply: &NoReply) -> Refused {
+    let mut refused = Refused::from(reason(no_reply));
+    if let NoReply::Failed(Failure::Unavailable { retry_after, .. }) = no_reply {
+        refused.retry_after = Some(*retry_after);
+    }
+    refused
+}
+
+/// What a client may know of it: where the provider is and what the network said is the operator's business.
+fn in_short(failure: Failure) -> &'static str {
+    match reason(&NoReply::Failed(failure)) {
+        Reason::ProviderTimeout => "the provider took too long",
+        _ => "the provider broke off in the middle of its answer",
+    }
 }
 
 fn reason(no_reply: &NoReply) -> Reason {
@@ -82,6 +123,7 @@ fn reason(no_reply: &NoReply) -> Reason {
                 Reason::ProviderTimeout
             }
             Failure::NoMemory => Reason::BuffersFull,
+            Failure::Unavailable { .. } => Reason::ProviderUnavailable,
             Failure::Connect { .. }
             | Failure::ConnectTimeout(_)
             | Failure::Interrupted { .. }

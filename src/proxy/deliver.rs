@@ -39,10 +39,9 @@ impl Pieces for Reader<Head, Refused> {
 }
 
 /// Delivers an exchange's answer.
-pub(super) async fn run(session: &mut ServerSession, answer: Answer) -> Outcome {
-    let Answer { status, headers, mut body } = answer;
-    let Ok(head) = head(session, status, &headers) else { return Outcome::ClientGone };
-    streamed(session, head, &mut body).await
+pub(super) async fn run(session: &mut ServerSession, answer: &mut Answer) -> Outcome {
+    let Ok(head) = head(session, answer.status, &answer.headers) else { return Outcome::ClientGone };
+    streamed(session, head, &mut answer.body).await
 }
 
 /// Writes head and body. A body that breaks off is never made to look complete: the connection is closed without the

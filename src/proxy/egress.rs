@@ -90,7 +90,7 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
         _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
     };
     match ended {
-        Ok(reply) => call::answered(gateway, session, context, reply).await,
+        Ok(reply) => call::answered(gateway, session, context, reply, None).await,
         Err(refused) => respond::refuse(gateway, session, context, refused).await,
     }
 }

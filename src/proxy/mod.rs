@@ -3,6 +3,7 @@
 //! decides who carries it. It must never know the hand-off
 //! protocol.
 
+mod background;
 mod body;
 mod buffered;
 mod call;
@@ -13,6 +14,7 @@ mod edge;
 mod egress;
 mod finish;
 mod hygiene;
+mod jobs;
 mod pass_through;
 mod preview;
 mod repeated;
@@ -29,6 +31,7 @@ use pingora::prelude::{Error, HttpPeer, Result};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::backend::Address;
+use crate::background::Jobs;
 use crate::drain::Drain;
 use crate::exchange::Exchanges;
 use crate::route::Table;
@@ -67,14 +70,20 @@ pub struct Gateway {
     config: Arc<Config>,
     routes: Arc<Table>,
     exchanges: Arc<Exchanges>,
+    jobs: Jobs,
     drain: Drain,
 }
 
 impl Gateway {
     /// Puts the parts together.
-    pub fn new(config: Config, routes: Table, exchanges: Arc<Exchanges>) -> Self {
+    pub fn new(config: Config, routes: Table, exchanges: Arc<Exchanges>, jobs: Jobs) -> Self {
         let drain = exchanges.drain.clone();
-        Self { config: Arc::new(config), routes: Arc::new(routes), exchanges, drain }
+        Self { config: Arc::new(config), routes: Arc::new(routes), exchanges, jobs, drain }
+    }
+
+    /// The identity of a job in a path that is Siding's own: where no route makes jobs, none is.
+    fn job_in<'a>(&self, path: &'a str) -> Option<&'a str> {
+        self.routes.has_background().then(|| self.jobs.identity(path)).flatten()
     }
 }
 

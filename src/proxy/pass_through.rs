@@ -157,7 +157,7 @@ pub(super) async fn failed(session: &mut Session, error: &Error, context: &mut C
         tracing::warn!(id = context.id, %error, "the app did not answer");
         session.set_keepalive(None);
         // A client that has left meanwhile needs no answer.
-        let _ = respond::problem(session, reason.into(), context).await;
+        let _ = respond::problem(session, reason.into(), &context.id, Some(context)).await;
     }
     closed
 }

@@ -4,6 +4,7 @@ use http::{Method, header};
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
+use crate::background::{self, Preferences, asks_for_background};
 use crate::cache::Rule;
 use crate::handoff::Offer;
 use crate::route::{Policy, Termination};
@@ -21,6 +22,8 @@ pub(super) struct Plan<'g> {
     pub(super) rule: Option<&'g Rule>,
     /// Which provider answers.
     pub(super) termination: Option<&'g Termination>,
+    /// How it becomes a job, where its client prefers that.
+    pub(super) background: Option<&'g background::Rule>,
 }
 
 /// As much as is known of a request.
@@ -31,6 +34,8 @@ pub(super) struct Preview<'a> {
     /// The declared length of the body.
     pub(super) length: Option<usize>,
     is_upgrade: bool,
+    /// Whether the client would rather not wait.
+    prefers_background: bool,
     /// Bytes of the head, where they are at hand.
     pub(super) head_length: usize,
     /// Whether nothing but its bytes matters: HTTP/1.1, no `Expect`, and the connection is kept.
@@ -57,6 +62,7 @@ impl<'a> Preview<'a> {
             path: head.uri.path(),
             length: super::body::declared_length(session),
             is_upgrade: session.is_upgrade_req(),
+            prefers_background: Preferences::of(&head.headers).respond_async,
             head_length: 0,
             is_self_contained: false,
         }
@@ -69,19 +75,23 @@ impl<'a> Preview<'a> {
 
     /// The plan for a request that is read whole, because the app may suspend it or its answer is shared. Uploads that
     /// are too large to be sent again and upgrades cannot be, nor can HEAD, whose answer has no body. What a provider answers
-    /// is always read whole: nothing of it is the app's.
+    /// is always read whole: nothing of it is the app's. Requests about jobs are not the app's either.
     pub(super) fn plan<'g>(&self, gateway: &'g Gateway) -> Option<Plan<'g>> {
         let policy = self.policy(gateway);
         if let Some(termination) = policy.termination.and_then(|rule| gateway.routes.termination(rule)) {
-            return Some(Plan { policy, offer: None, rule: None, termination: Some(termination) });
+            return Some(Plan { policy, offer: None, rule: None, termination: Some(termination), background: None });
         }
         let fits = self.length.is_none_or(|length| length <= gateway.config.max_body);
-        if !fits || self.is_upgrade || self.method == Method::HEAD {
+        let is_about_a_job = gateway.job_in(self.path).is_some();
+        if !fits || self.is_upgrade || self.method == Method::HEAD || is_about_a_job {
             return None;
         }
         let offer = gateway.exchanges.offer.as_ref().filter(|_| policy.handoff);
         let rule = policy.sharing.and_then(|sharing| gateway.routes.cache(sharing));
-        (offer.is_some() || rule.is_some()).then_some(Plan { policy, offer, rule, termination: None })
+        let background = policy.background.filter(|_| self.prefers_background);
+        let background = background.and_then(|rule| gateway.routes.background(rule));
+        let is_read = offer.is_some() || rule.is_some() || background.is_some();
+        is_read.then_some(Plan { policy, offer, rule, termination: None, background })
     }
 }
 
@@ -104,6 +114,7 @@ fn clear<'a>(request: &httparse::Request<'_, 'a>, head_length: usize) -> Option<
     let target = request.path.filter(|target| target.starts_with('/') && target.bytes().all(is_plain))?;
     let path = target.split('?').next()?;
     let (mut length, mut is_upgrade, mut is_self_contained) = (None, false, request.version == Some(1));
+    let mut prefers_background = false;
     for field in &*request.headers {
         if field.name.eq_ignore_ascii_case(header::TRANSFER_ENCODING.as_str()) {
             return None;
@@ -113,12 +124,13 @@ fn clear<'a>(request: &httparse::Request<'_, 'a>, head_length: usize) -> Option<
             let is_number = length.is_none() && text.bytes().all(|byte| byte.is_ascii_digit());
             length = Some(text.parse().ok().filter(|_| is_number)?);
         }
+        prefers_background |= asks_for_background(field.name, field.value);
         is_upgrade |= field.name.eq_ignore_ascii_case(header::UPGRADE.as_str());
         is_self_contained &= !field.name.eq_ignore_ascii_case(header::EXPECT.as_str())
             && (!field.name.eq_ignore_ascii_case(header::CONNECTION.as_str())
                 || field.value.eq_ignore_ascii_case(b"keep-alive"));
     }
-    Some(Preview { method, path, length, is_upgrade, head_length, is_self_contained })
+    Some(Preview { method, path, length, is_upgrade, prefers_background, head_length, is_self_contained })
 }
 
 /// What a URI may hold without being rewritten (RFC 3986, section 2).
@@ -139,6 +151,7 @@ mod tests {
             path: "/api/chat/",
             length: Some(2),
             is_upgrade: false,
+            prefers_background: false,
             head_length: head.len() - 2,
             is_self_contained: true,
         };

@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use super::context::Context;
 use super::pass_through::NotAdmitted;
 use super::preview::Preview;
-use super::{Gateway, buffered, pass_through, respond};
+use super::{Gateway, buffered, jobs, pass_through, respond};
 use crate::exchange::Refused;
 use crate::handoff::Exchange;
 use crate::telemetry::Reason;
@@ -16,6 +16,9 @@ use crate::telemetry::Reason;
 /// `true` when the client was answered here, `false` when Pingora is to stream the request.
 pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     let preview = Preview::of(session);
+    if gateway.job_in(preview.path).is_some() {
+        return Box::pin(jobs::run(gateway, session, context)).await;
+    }
     if let Some(plan) = preview.plan(gateway) {
         return Box::pin(buffered::run(gateway, session, context, plan)).await;
     }

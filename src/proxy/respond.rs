@@ -54,7 +54,7 @@ pub(super) async fn refuse(
 ) -> Result<bool> {
     connection::close_if_draining(gateway, session);
     context.stage = Stage::Ended(Outcome::Refused(refused.reason));
-    match problem(session, refused, context).await {
+    match problem(session, refused, &context.id, Some(context)).await {
         Ok(()) => Ok(true),
         Err(_) => Ok(gone(session, context)),
     }
@@ -68,28 +68,35 @@ pub(super) fn gone(session: &mut ServerSession, context: &mut Context) -> bool {
 }
 
 /// Answers a request that the app does not answer. The connection stays usable unless part of the request's
-/// body is still unread.
+/// body is still unread. `context` is that of the request which is refused, if it is this client's own.
 ///
 /// # Errors
 /// Fails when the client has left.
-pub(super) async fn problem(session: &mut ServerSession, refused: Refused, context: &Context) -> Result<()> {
+pub(super) async fn problem(
+    session: &mut ServerSession,
+    refused: Refused,
+    exchange: &str,
+    context: Option<&Context>,
+) -> Result<()> {
     let (status, title, detail) = describe(refused.reason);
     let code = refused.reason.as_str();
-    let error = matches!(context.account.mode, Mode::Egress | Mode::Terminate).then(|| ProviderError {
-        message: format!("{title}. {detail}"),
-        kind: error_type(status),
-        code,
-    });
-    let (kind, exchange) = (format!("{PROBLEM_TYPE}{code}"), &*context.id);
+    let called = context.is_some_and(|context| matches!(context.account.mode, Mode::Egress | Mode::Terminate));
+    let error = called.then(|| ProviderError { message: format!("{title}. {detail}"), kind: error_type(status), code });
+    let kind = format!("{PROBLEM_TYPE}{code}");
     let problem = Problem { kind, title, status: status.as_u16(), detail, exchange, error };
     let body = serde_json::to_vec(&problem).expect("strings always serialise");
     let mut head = ResponseHeader::build(status, Some(5))?;
-    for (name, value) in context.granted.iter().flat_map(|granted| &granted.headers) {
+    for (name, value) in
+        context.and_then(|context| context.granted.as_ref()).iter().flat_map(|granted| &granted.headers)
+    {
         head.append_header(name.clone(), value.clone())?; // or no browser lets its page read the rest
     }
     head.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        head.insert_header(header::ALLOW, "GET, HEAD, DELETE")?;
+    }
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         let after = refused.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
         head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil() as u64)?;
@@ -114,6 +121,11 @@ fn error_type(status: StatusCode) -> &'static str {
         400..=499 => "invalid_request_error",
         _ => "api_error",
     }
+}
+
+/// The status of the answer for a reason.
+pub(super) fn status(reason: Reason) -> StatusCode {
+    describe(reason).0
 }
 
 /// Status, title, and what to do.
@@ -198,6 +210,11 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "The provider could not be reached or broke off",
             "It was tried again already. Come back later.",
         ),
+        Reason::ProviderUnavailable => (
+            S::SERVICE_UNAVAILABLE,
+            "The provider is not asked at the moment",
+            "It failed too often, or too many calls wait for it. Come back after Retry-After.",
+        ),
         Reason::ProviderTimeout => {
             (S::GATEWAY_TIMEOUT, "The provider took too long", "It was tried again already. Come back later.")
         }
@@ -223,6 +240,20 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             S::GATEWAY_TIMEOUT,
             "The request took too long",
             "Send it again; finished LLM calls may not be repeated by the provider for free.",
+        ),
+        Reason::TooManyJobs => {
+            (S::SERVICE_UNAVAILABLE, "Too many jobs are under way", "Nothing was done. Come back after Retry-After.")
+        }
+        Reason::JobUnknown => (
+            S::NOT_FOUND,
+            "No such job",
+            "It never was, was removed, was kept for long enough, or is not yours: ask with the credentials that began it.",
+        ),
+        Reason::JobMethod => (S::METHOD_NOT_ALLOWED, "Not a method for jobs", "Use GET, HEAD or DELETE."),
+        Reason::ResultTooLarge => (
+            S::BAD_GATEWAY,
+            "The answer is too large to be kept",
+            "The request was carried out. Send it without Prefer, or ask the operator to raise background.max_result or capacity.",
         ),
         Reason::Internal => (S::INTERNAL_SERVER_ERROR, "Internal error", "Tell the operator; the log has the cause."),
     }

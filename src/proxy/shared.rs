@@ -50,7 +50,7 @@ pub(super) async fn run(
     }
     drop(bytes);
     let conditions = conditions(&request.headers);
-    let shared = Shared { meaning, rule, exchange, is_offered: plan.offer.is_some(), request };
+    let shared = Shared { meaning, rule, exchange, is_offered: plan.offer.is_some(), request, observer: None };
     let running = Box::pin(buffered::contained(gateway.exchanges.run_shared(shared)));
     let ended = tokio::select! {
         biased;

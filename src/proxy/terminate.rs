@@ -4,8 +4,7 @@
 
 use http::HeaderMap;
 use http::header::{
-    ACCEPT, ALT_SVC, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, SET_COOKIE, STRICT_TRANSPORT_SECURITY, UPGRADE,
-    USER_AGENT,
+    ACCEPT, ALT_SVC, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, SET_COOKIE, STRICT_TRANSPORT_SECURITY, USER_AGENT,
 };
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
@@ -16,10 +15,12 @@ use super::call::{self, Call};
 use super::context::{Context, Granted};
 use super::{Gateway, buffered, request, respond};
 use crate::backend::Answer;
-use crate::calls::{Beyond, Reply, Summary};
+use crate::calls::{self, Beyond, Reply, Summary};
 use crate::exchange::{Grant, Place, Question, Refused, Request, Verdict};
 use crate::handoff::Exchange;
+use crate::media_type;
 use crate::provider::{self, Provider};
+use crate::relay::{Format, Translator};
 use crate::route::{Policy, Termination};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
@@ -64,7 +65,7 @@ enum Answered {
     /// The app, in the provider's place.
     ByApp(Answer),
     /// The provider.
-    ByProvider(Reply, Option<Place>),
+    ByProvider(Reply, Option<Translator>, Option<Place>),
 }
 
 /// Reads the request, has the call made, and answers the client; `true` says that this was done.
@@ -76,8 +77,6 @@ pub(super) async fn run(
     termination: &Termination,
 ) -> Result<bool> {
     context.account.mode = Mode::Terminate;
-    // A wish that may be ignored (RFC 9110, section 7.8), and here it is.
-    session.req_header_mut().remove_header(&UPGRADE);
     let exchange = match request::accept(gateway, session, context) {
         Ok(exchange) => exchange,
         Err(refused) => return respond::refuse(gateway, session, context, refused).await,
@@ -99,9 +98,9 @@ pub(super) async fn run(
     };
     match ended {
         Ok(Answered::ByApp(answer)) => buffered::answered(gateway, session, context, answer.into()).await,
-        Ok(Answered::ByProvider(reply, place)) => {
+        Ok(Answered::ByProvider(reply, translator, place)) => {
             let began = Instant::now();
-            let delivered = call::answered(gateway, session, context, reply).await;
+            let delivered = call::answered(gateway, session, context, reply, translator).await;
             let took = context.account.calling + began.elapsed();
             gateway.exchanges.metrics.terminated(took);
             drop(place);
@@ -132,13 +131,16 @@ impl Terminated<'_> {
         };
         grant.limits.hold(provider, &mut call).map_err(beyond)?;
         let place = self.gateway.exchanges.place(&grant)?;
+        let api = calls::api(provider, &call.method, &call.url);
         let Request { headers, origin, .. } = &self.request;
         let call = Call { provider, request: call, said: &grant.said, client: headers, origin };
         let mut reply = call::make(self.gateway, call, &mut context.account).await?;
         if let Some(granted) = &context.granted {
             towards_client(&mut reply.headers, &granted.headers);
         }
-        Ok(Answered::ByProvider(reply, place))
+        let is_stream = media_type::of(&reply.headers).eq_ignore_ascii_case("text/event-stream");
+        let translator = is_stream.then(|| Translator::new(Format::Provider, api));
+        Ok(Answered::ByProvider(reply, translator, place))
     }
 
     async fn authorized(&self, call: &Summary, context: &mut Context) -> Result<Verdict, Refused> {

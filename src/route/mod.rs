@@ -6,6 +6,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use http::Method;
 
 use crate::admission::{Bulkhead, Class};
+use crate::background;
 use crate::cache::Rule;
 
 /// A rule as configured.
@@ -25,6 +26,8 @@ pub struct Config {
     pub cache: Option<Rule>,
     /// Whether a provider answers in the app's place.
     pub terminate: Option<Termination>,
+    /// Whether its requests may become jobs.
+    pub background: Option<background::Rule>,
 }
 
 /// Requests that a provider answers; the app only says whether it may.
@@ -89,6 +92,8 @@ pub struct Policy {
     pub rule: Option<RuleNumber>,
     /// Which provider answers it in the app's place.
     pub termination: Option<TerminationRule>,
+    /// Whether it may become a job.
+    pub background: Option<BackgroundRule>,
 }
 
 /// Names a rule.
@@ -103,21 +108,34 @@ pub struct SharingRule(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminationRule(usize);
 
+/// Names a rule's [`background::Rule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackgroundRule(usize);
+
 /// What holds where no rule matches.
-const DEFAULT: Policy =
-    Policy { class: Class::Interactive, handoff: true, bulkhead: None, sharing: None, termination: None, rule: None };
+const DEFAULT: Policy = Policy {
+    class: Class::Interactive,
+    handoff: true,
+    bulkhead: None,
+    sharing: None,
+    rule: None,
+    termination: None,
+    background: None,
+};
 
 /// All rules, compiled.
 #[derive(Debug)]
 pub struct Table {
     rules: Vec<(Config, Policy)>,
     limits: Vec<usize>,
+    has_background: bool,
 }
 
 impl Table {
     /// Compiles rules.
     pub fn new(configs: Vec<Config>) -> Self {
         let mut limits = Vec::new();
+        let has_background = configs.iter().any(|config| config.background.is_some());
         let rules = configs
             .into_iter()
             .enumerate()
@@ -131,11 +149,12 @@ impl Table {
                 // What is not answered from the provider (a preflight) is the app's, which has no reason to suspend.
                 let handoff = config.handoff && termination.is_none();
                 let rule = Some(RuleNumber(position));
-                let policy = Policy { class: config.class, handoff, bulkhead, sharing, termination, rule };
+                let background = config.background.is_some().then_some(BackgroundRule(position));
+                let policy = Policy { class: config.class, handoff, bulkhead, sharing, rule, termination, background };
                 (config, policy)
             })
             .collect();
-        Self { rules, limits }
+        Self { rules, limits, has_background }
     }
 
     /// The limits of the bulkheads, in order.
@@ -172,6 +191,21 @@ impl Table {
     pub fn cache(&self, SharingRule(position): SharingRule) -> Option<&Rule> {
         self.rules.get(position).and_then(|(config, _)| config.cache.as_ref())
     }
+
+    /// How requests under a rule become jobs.
+    pub fn background(&self, BackgroundRule(position): BackgroundRule) -> Option<&background::Rule> {
+        self.rules.get(position).and_then(|(config, _)| config.background.as_ref())
+    }
+
+    /// Whether requests become jobs under any rule.
+    pub fn has_background(&self) -> bool {
+        self.has_background
+    }
+
+    /// All rules under which requests become jobs.
+    pub fn all_background(&self) -> impl Iterator<Item = &background::Rule> {
+        self.rules.iter().filter_map(|(config, _)| config.background.as_ref())
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +221,7 @@ mod tests {
             max_workers,
             cache: None,
             terminate: None,
+            background: None,
         }
     }
 

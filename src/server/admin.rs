@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use url::form_urlencoded;
 
 use crate::backend::Address;
+use crate::background::Jobs;
 use crate::cache::Selector;
 use crate::exchange::Exchanges;
 use crate::sharing::Common;
@@ -38,11 +39,18 @@ struct Pages {
     registry: Registry,
     exchanges: Arc<Exchanges>,
     common: Arc<Common>,
+    jobs: Jobs,
 }
 
 impl Admin {
-    pub(super) fn new(address: Address, registry: Registry, exchanges: Arc<Exchanges>, common: Arc<Common>) -> Self {
-        Self { address, pages: Arc::new(Pages { registry, exchanges, common }) }
+    pub(super) fn new(
+        address: Address,
+        registry: Registry,
+        exchanges: Arc<Exchanges>,
+        common: Arc<Common>,
+        jobs: Jobs,
+    ) -> Self {
+        Self { address, pages: Arc::new(Pages { registry, exchanges, common, jobs }) }
     }
 }
 
@@ -135,6 +143,7 @@ impl Pages {
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         self.common.observe();
+        self.jobs.observe();
         self.exchanges.admission.observe();
         match self.registry.render() {
             Ok(metrics) => {

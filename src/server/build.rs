@@ -9,17 +9,19 @@ use pingora::services::background::background_service;
 use super::{admin, drain, listener};
 use crate::admission::Admission;
 use crate::backend::Backend;
+use crate::background::Jobs;
 use crate::buffers::Buffers;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::exchange::{Exchanges, Parts};
 use crate::handoff::Offer;
-use crate::provider::{BadTrust, Providers};
+use crate::provider::Providers;
 use crate::proxy::Gateway;
 use crate::route::Table;
 use crate::sharing::{Common, Sharing};
 use crate::telemetry::Registry;
+use crate::tls::BadTrust;
 use crate::usage::Meter;
 
 /// Why the process could not start.
@@ -47,7 +49,8 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let routes = Table::new(config.routes.clone());
     let common = Common::new(config.sharing, drain.clone(), &registry);
     let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
-    let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges));
+    let jobs = Jobs::new(config.background.clone(), routes.all_background(), drain.clone(), &registry)?;
+    let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone());
 
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(config));
     server.bootstrap();
@@ -58,7 +61,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         server.add_service(listener::egress(address, &gateway));
     }
     if let Some(address) = &config.server.admin {
-        let admin = admin::Admin::new(address.clone(), registry, exchanges, common);
+        let admin = admin::Admin::new(address.clone(), registry, exchanges, common, jobs);
         server.add_service(background_service("admin", admin));
     }
     tracing::info!(

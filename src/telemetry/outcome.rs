@@ -57,15 +57,25 @@ pub enum Reason {
     OutputLimit,
     /// The user has as many calls under way as the app allows.
     UserLimit,
+    /// The provider was not asked, since it failed too often or too many calls wait for it.
+    ProviderUnavailable,
     /// The exchange took longer than allowed.
     Deadline,
+    /// There are as many jobs under way as may be.
+    TooManyJobs,
+    /// There is no such job of this client's.
+    JobUnknown,
+    /// Jobs are only asked for and deleted.
+    JobMethod,
+    /// A job's answer is larger than may be kept.
+    ResultTooLarge,
     /// A fault of Siding itself.
     Internal,
 }
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 33] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -92,7 +102,12 @@ impl Reason {
         Reason::ModelNotAllowed,
         Reason::OutputLimit,
         Reason::UserLimit,
+        Reason::ProviderUnavailable,
         Reason::Deadline,
+        Reason::TooManyJobs,
+        Reason::JobUnknown,
+        Reason::JobMethod,
+        Reason::ResultTooLarge,
         Reason::Internal,
     ];
 
@@ -125,7 +140,12 @@ impl Reason {
             Reason::ModelNotAllowed => "model-not-allowed",
             Reason::OutputLimit => "output-limit",
             Reason::UserLimit => "user-limit",
+            Reason::ProviderUnavailable => "provider-unavailable",
             Reason::Deadline => "deadline",
+            Reason::TooManyJobs => "too-many-jobs",
+            Reason::JobUnknown => "job-unknown",
+            Reason::JobMethod => "job-method",
+            Reason::ResultTooLarge => "result-too-large",
             Reason::Internal => "internal",
         }
     }
@@ -191,12 +211,25 @@ pub enum Mode {
     Egress,
     /// Answered from a provider; the app only authorised it.
     Terminate,
+    /// A job: it went on without its client.
+    Background,
+    /// A request about a job: to begin it, to ask for it, to end it.
+    Jobs,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 7] =
-        [Mode::PassThrough, Mode::Plain, Mode::Replay, Mode::Relay, Mode::Shared, Mode::Egress, Mode::Terminate];
+    pub const ALL: [Mode; 9] = [
+        Mode::PassThrough,
+        Mode::Plain,
+        Mode::Replay,
+        Mode::Relay,
+        Mode::Shared,
+        Mode::Egress,
+        Mode::Terminate,
+        Mode::Background,
+        Mode::Jobs,
+    ];
 
     /// The word for logs and metric labels.
     pub fn as_str(self) -> &'static str {
@@ -208,6 +241,8 @@ impl Mode {
             Mode::Shared => "shared",
             Mode::Egress => "egress",
             Mode::Terminate => "terminate",
+            Mode::Background => "background",
+            Mode::Jobs => "jobs",
         }
     }
 }

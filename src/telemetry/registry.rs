@@ -82,9 +82,14 @@ impl Registry {
         self.add(Gauge::new(prefixed(name), help))
     }
 
+    /// Whole numbers by several labels. The owner creates the series it knows of.
+    pub fn gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(prefixed(name), help), labels))
+    }
+
     /// Whole numbers by one label, whose values all start at zero.
     pub fn gauges(&self, name: &str, help: &str, label: &str, values: &[&str]) -> IntGaugeVec {
-        let vec = self.add(IntGaugeVec::new(Opts::new(prefixed(name), help), &[label]));
+        let vec = self.gauge_vec(name, help, &[label]);
         for value in values {
             vec.with_label_values(&[*value]);
         }

@@ -97,9 +97,14 @@ class Chat:
         return self.siding is not None
 
 
+def fingerprint(prompt: str) -> str:
+    """The beginning of the prompt's hash, by which the simulated LLM's answer to it is known."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:12]
+
+
 def is_answer_to(prompt: str, text: str) -> bool:
     """The simulated LLM begins each answer with a hash of its prompt, so that a mixed-up one is noticed."""
-    return text.startswith(f"Echo {hashlib.sha256(prompt.encode()).hexdigest()[:12]}: ")
+    return text.startswith(f"Echo {fingerprint(prompt)}: ")
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
     python tests/e2e/run.py DIRECTORY [pytest arguments]
 
-DIRECTORY keeps the virtual environments: one for the tests, one for the chat project on the oldest and one on the
-newest Django that this machine can run.
+DIRECTORY keeps the environments: one for the tests, one for the chat project on the oldest and one on the newest Django
+that this machine can run, one for the Python and one for the JavaScript libraries that call LLMs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 sys.path.insert(0, str(TESTS))
 
-from harness.environments import Cell, cells, environment, listed, pip, run, say  # noqa: E402
+from harness.environments import Cell, cells, environment, listed, node_environment, pip, run, say  # noqa: E402
 
 SERVERS = ["gunicorn[gevent]", "granian>=2"]
 
@@ -26,10 +26,16 @@ def main() -> int:
     directory, arguments = Path(sys.argv[1]), sys.argv[2:]
     chosen = cells()
     runner = environment(directory, "e2e", chosen[-1].interpreter, listed(TESTS / "e2e" / "requirements.txt"))
+    sdks = environment(directory, "sdks", chosen[-1].interpreter, listed(TESTS / "e2e" / "requirements-sdks.txt"))
+    node = node_environment(directory, "js", TESTS / "e2e" / "js")
     apps = {cell.label: app(directory, cell) for cell in chosen}
     combinations = ", ".join(f"{cell.interpreter.name} with {cell.django}" for cell in chosen)
     say(f"end to end, the chat project on {combinations}")
-    told = {"CHAT_PYTHONS": os.pathsep.join(f"{label}={python}" for label, python in apps.items())}
+    told = {
+        "CHAT_PYTHONS": os.pathsep.join(f"{label}={python}" for label, python in apps.items()),
+        "SDKS_PYTHON": str(sdks),
+        "SDKS_NODE": str(node),
+    }
     # Two at once: each test mostly waits for its programs to start. Addresses are claimed by process.
     options = ["-p", "no:cacheprovider", "--numprocesses=2", "--dist=worksteal"]
     command = [str(runner), "-m", "pytest", *options, *arguments]

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import chat_project
 import pytest
 from chat_project import Chat, is_answer_to
+from harness.waiting import until
 
 COMBINATIONS = list(itertools.product(chat_project.pythons(), chat_project.SERVERS, chat_project.FRONTS))
 LIBRARIES = ["", "anthropic/", "gemini/", "requests/", "httpx/"]
@@ -72,6 +73,33 @@ def test_a_streaming_view_is_delivered_whole_and_written_once(chat: Chat) -> Non
     assert is_answer_to(prompt, done["answer"])
     assert chat.calls(prompt) == 1
     assert chat.rows(prompt) == [("user", prompt), ("assistant", done["answer"])]
+
+
+@pytest.mark.parametrize("library", ["", "anthropic/", "gemini/"])
+@pytest.mark.parametrize("format", ["provider", "text", "ui-message-stream"])
+def test_a_relayed_chat_streams_in_its_format_and_writes_both_messages(chat: Chat, library: str, format: str) -> None:
+    prompt = f"relay {library or 'this'} as {format}"
+    answer = chat.ask(prompt, f"/api/relay/{library}", format=format)
+    assert answer.status == 200, answer.body
+    is_text = format == "text"
+    assert answer.headers["content-type"].startswith("text/plain" if is_text else "text/event-stream")
+    assert answer.headers.get("x-vercel-ai-ui-message-stream") == ("v1" if format == "ui-message-stream" else None)
+    # Behind Siding the answer is saved after the client has had it.
+    until("both messages", lambda: len(chat.rows(prompt)) == 2)
+    user, assistant = chat.rows(prompt)
+    assert user == ("user", prompt)
+    assert is_answer_to(prompt, assistant[1])
+    assert (answer.body.decode() == assistant[1]) == is_text
+    assert chat.calls(prompt) == 1
+
+
+@pytest.mark.parametrize("library", ["", "anthropic/", "gemini/"])
+def test_a_refused_relay_is_answered_by_the_view(chat: Chat, library: str) -> None:
+    prompt = f"[status=400] relay {library}"
+    answer = chat.ask(prompt, f"/api/relay/{library}")
+    assert answer.status == 502, answer.body
+    assert answer.json == {"error": "the model refused", "provider_status": 400}
+    assert chat.rows(prompt) == [("user", prompt)]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

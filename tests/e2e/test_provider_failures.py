@@ -95,6 +95,7 @@ def test_retries_stop_when_their_budget_is_spent(llm, scripted, siding):
     prompts = [f"{number} [status=503][retry-after=0]" for number in range(14)]
     calls = [chat(llm.url, prompt) for prompt in prompts]
     settings = once(attempts=2, budget=0.01)
+    settings["providers"]["openai"]["breaker"] = False
     settings["handoff"] = {"max_calls": 20}
     proxy, response = ask(siding, scripted, llm.url, calls, settings)
     assert [result["status"] for result in told(response)["journal"]] == [503] * 14

@@ -1,5 +1,5 @@
-"""Virtual environments that are kept: each is named after a hash of what is installed in it, so that it is made
-once. Standard library only."""
+"""Environments that are kept: each is named after a hash of what is installed in it, so that it is made once. Virtual
+environments for Python, folders with `node_modules` for JavaScript. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ DJANGOS = {
     "Django>=5.2,<6.0": ((3, 10), (3, 14), "djangorestframework>=3.16"),
     "Django>=6.0,<7.0": ((3, 12), (3, 14), "djangorestframework>=3.16"),
 }
+
+
+# Nothing but the packages is wanted, and nothing of theirs is run at the installation.
+NPM_OPTIONS = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--loglevel=error"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,24 @@ def environment(directory: Path, name: str, interpreter: Interpreter, requiremen
     (home / "complete").touch()
     say(f"made in {time.monotonic() - started:.0f} s")
     return python
+
+
+def node_environment(directory: Path, name: str, programs: Path) -> Path:
+    """A folder with the packages that `programs` needs, by its package.json, and `programs` in it."""
+    manifest = programs / "package.json"
+    home = directory.resolve() / f"{name}-{hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]}"
+    if not (home / "complete").exists():
+        say(f"making the environment {home.name}: the packages of {manifest.name}")
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        shutil.copy(manifest, home)
+        run(["npm", "install", *NPM_OPTIONS], cwd=home)
+        (home / "complete").touch()
+    # Packages are searched from where a program is found, so it must be found here.
+    linked = home / "programs"
+    linked.unlink(missing_ok=True)
+    linked.symlink_to(programs.resolve())
+    return home
 
 
 def listed(file: Path) -> list[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PURPOSES = ("demo", "test", "bench")
 OLDEST_PYTHON = (3, 10)
+OLDEST_NODE = 20
 
 
 def main(arguments: list[str]) -> int:
@@ -70,6 +71,14 @@ def rust_components() -> list[str]:
 def commands(*packages: tuple[str, str]) -> Callable[[], list[str]]:
     """Commands with the package that has each."""
     return lambda: [f"{name}: apt install {package}" for name, package in packages if not shutil.which(name)]
+
+
+def node() -> list[str]:
+    """For the JavaScript clients."""
+    version = re.match(r"v(\d+)", output("node"))
+    if version is None or int(version[1]) < OLDEST_NODE:
+        return [f"Node.js {OLDEST_NODE} or later, {output('node').strip() or 'none'} was found: https://nodejs.org"]
+    return []
 
 
 def postgres() -> list[str]:
@@ -129,7 +138,8 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     (None, cargo),
     (None, commands(("cc", "build-essential"), ("cmake", "cmake"))),
     ("test", rust_components),
-    ("test", commands(("openssl", "openssl"))),
+    ("test", commands(("openssl", "openssl"), ("npm", "npm"))),
+    ("test", node),
     ("bench", postgres),
 ]
 

@@ -70,16 +70,22 @@ class Call:
 
 
 def call_document(
-    exchange_id: str, pass_number: int, calls: Iterable[Call], journal: list[dict[str, Any]]
+    exchange_id: str,
+    pass_number: int,
+    calls: Iterable[Call],
+    journal: list[dict[str, Any]],
+    relay: dict[str, Any] | None = None,
 ) -> bytes:
     document = {
         "v": 1,
         "id": exchange_id,
         "pass": pass_number,
-        "mode": "replay",
+        "mode": "replay" if relay is None else "relay",
         "calls": [call.document(seq) for seq, call in enumerate(calls)],
         "journal": journal,
     }
+    if relay is not None:
+        document["relay"] = relay
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 

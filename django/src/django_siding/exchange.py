@@ -13,6 +13,7 @@ from typing import Any
 from .caching import nothing_said, said
 from .call import Call, OutboundRequest
 from .callsite import callsite
+from .capture import Capture, Terms, current_capture
 from .journal import Delivery, Journal, Record
 from .offer import Offer
 from .settings import Settings
@@ -54,6 +55,10 @@ class Exchange:
         # Set once the view's writes are committed: from here on a repetition would repeat them.
         self.committed = False
         self.view: Any = None
+        # Whether the view is running: what it cannot do itself, its wrappers do.
+        self.in_view = False
+        # Set once a marker stands for the answer.
+        self.marked = False
         # By database: begins the view's transaction, which waits for the first use.
         self.transactions: dict[str, Callable[[], None]] = {}
         self.drift = 0
@@ -89,14 +94,20 @@ class Exchange:
 
     def ask(self, request: OutboundRequest) -> Record | None:
         """The recorded outcome of a call, a suspension to get it, or `None`: make it in line."""
+        capture = current_capture()
+        if capture is not None and not capture.takes(request):
+            capture = None
         site = callsite(2)
         occurrence = self._occurrence(site)
         delivery = self.journal.take(site, occurrence, request.digest)
         if delivery is not None:
-            return self._deliver(site, delivery)
+            record = self._deliver(site, delivery)
+            if capture is not None:
+                capture.recorded(record)
+            return record
         if not self._may_suspend(request):
             return None
-        raise self.suspend([Call(f"{site}#{occurrence}", request, said())])
+        raise self.suspend([Call(f"{site}#{occurrence}", request, said())], self._relayed(capture))
 
     def _occurrence(self, site: str) -> str:
         """Counted for each function of a gather: how far one got must not shift the others."""
@@ -105,9 +116,22 @@ class Exchange:
         self._occurrences[place] += 1
         return f"{self.lane}{number}"
 
-    def suspend(self, calls: list[Call]) -> Suspended:
-        self.suspension = Suspended(self, calls)
+    def suspend(self, calls: list[Call], relay: Terms | None = None) -> Suspended:
+        self.suspension = Suspended(self, calls, relay)
         return self.suspension
+
+    def _relayed(self, capture: Capture | None) -> Terms | None:
+        """How the proxy is to relay a call, if it can.
+
+        A client gets one answer: one call a request, and none of several that are gathered.
+        """
+        can_relay = (
+            self.offer.terms.relays
+            and self.in_view
+            and not self.lane
+            and not self.journal.has_relayed
+        )
+        return capture.terms if capture is not None and can_relay else None
 
     @property
     def view_name(self) -> str:

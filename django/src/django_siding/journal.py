@@ -14,7 +14,7 @@ MAXIMUM_REPEATS = 10
 ERRORS = frozenset(
     """
     connect connect_timeout first_byte_timeout idle_timeout total_timeout deadline interrupted
-    too_large protocol
+    too_large protocol unavailable
     """.split()
 )
 
@@ -37,6 +37,21 @@ class Record:
     @property
     def is_error(self) -> bool:
         return bool(self.entry["kind"] == "error")
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether the client has had the answer as it arrived."""
+        return self.entry.get("relayed") is True
+
+    @property
+    def broken(self) -> str | None:
+        """Why the answer is not whole, as a word of the protocol's."""
+        word: str | None = self.entry.get("error" if self.is_error else "broken")
+        return word
+
+    @property
+    def message(self) -> str:
+        return str(self.entry.get("message", ""))
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,10 @@ class Journal:
         )
 
     @property
+    def has_relayed(self) -> bool:
+        return any(record.is_relayed for records in self._sites.values() for record in records)
+
+    @property
     def unconsumed(self) -> int:
         return sum(not record.consumed for records in self._sites.values() for record in records)
 
@@ -140,6 +159,8 @@ def _check(entry: dict[str, Any]) -> None:
         raise JournalError("a status is not a number")
     for name, value in entry["headers"]:
         _text(name), _text(value)
+    if entry.get("broken") is not None and entry["broken"] not in ERRORS:
+        raise JournalError(f"unknown error {entry['broken']!r}")
     if "body" in entry:
         _text(entry["body"])
     if "body_b64" in entry:

@@ -16,10 +16,20 @@ from . import settings
 from .call import MEDIA_TYPE, Call, call_document
 from .exchange import Exchange
 from .journal import Journal, JournalError
+from .marker import Marker
 from .reception import Reception, receive
 from .suspension import DriftError, Refused, Suspended
 
 logger = logging.getLogger("django_siding")
+
+SWALLOWED = (
+    "%s swallowed a suspension (a bare `except:` or `except BaseException:`?); "
+    "its calls were made in line from there on"
+)
+LOST = (
+    "%s asked for a stream to be relayed, but a middleware answered with another response; "
+    "that one was sent and the call was not made"
+)
 
 
 class SidingMiddleware:
@@ -91,12 +101,11 @@ class SidingMiddleware:
                 raise
         if exchange.refusal is not None:
             raise DriftError(exchange.refusal.reason)
+        if isinstance(response, Marker) and response.exchange is exchange:
+            exchange.suspension = None
+            return self._relay(response)
         if exchange.suspension is not None:
-            logger.warning(
-                "%s swallowed a suspension (a bare `except:` or `except BaseException:`?); "
-                "its calls were made in line from there on",
-                exchange.view_name,
-            )
+            logger.warning(LOST if exchange.marked else SWALLOWED, exchange.view_name)
         return _reported(response, exchange)
 
     def _exchange(self, request: Any, reception: Reception) -> Exchange:
@@ -108,9 +117,17 @@ class SidingMiddleware:
             raise
         return Exchange(reception.offer, journal, self.settings)
 
-    def _call(self, exchange: Exchange, calls: list[Call]) -> HttpResponse:
+    def _relay(self, marker: Marker) -> HttpResponse:
+        response = self._call(marker.exchange, marker.calls, marker.document())
+        # What the middlewares left to do at the end of the response.
+        response._resource_closers += marker._resource_closers
+        return response
+
+    def _call(
+        self, exchange: Exchange, calls: list[Call], relay: dict[str, Any] | None = None
+    ) -> HttpResponse:
         offer = exchange.offer
-        content = call_document(offer.exchange_id, offer.pass_number, calls, exchange.values)
+        content = call_document(offer.exchange_id, offer.pass_number, calls, exchange.values, relay)
         signature = offer.outgoing().sign(self.settings.keys[0], time.time(), content)
         response = HttpResponse(content, status=202, content_type=MEDIA_TYPE)
         response["Content-Length"] = str(len(content))

@@ -21,6 +21,7 @@ class Terms:
     origins: frozenset[str]
     max_calls: int
     max_call_bytes: int
+    relays: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,14 @@ def parse_terms(accept: str) -> Terms:
         parameters[name.strip().lower()] = value.strip().strip('"')
     if parameters.get("v") != "1":
         raise Unverified(f"the offer's version {parameters.get('v')!r} is not supported")
-    if "replay" not in parameters.get("modes", "").split():
+    modes = parameters.get("modes", "").split()
+    if "replay" not in modes:
         raise Unverified("the offer does not include replay")
     return Terms(
         origins=frozenset(parameters.get("origins", "").lower().split()),
         max_calls=_decimal("max-calls", parameters.get("max-calls", "")),
         max_call_bytes=_decimal("max-call-bytes", parameters.get("max-call-bytes", "")),
+        relays="relay" in modes,
     )
 
 

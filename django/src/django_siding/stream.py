@@ -27,7 +27,7 @@ def hold(response: Any, exchange: Exchange) -> Any:
     try:
         held, complete = _collect(stream, exchange)
     except BaseException:
-        _release(response)
+        release(response)
         raise
     # Its own close() is already among the response's.
     response.streaming_content = held if complete else itertools.chain(held, stream)
@@ -35,11 +35,12 @@ def hold(response: Any, exchange: Exchange) -> Any:
 
 
 def is_stream(response: Any) -> bool:
-    """Whether it makes its calls while it is sent. Files make none."""
+    """Whether it makes its calls while it is sent. Files make none, `relay()` has made its own."""
     return (
         getattr(response, "streaming", False)
         and not getattr(response, "is_async", False)
         and getattr(response, "file_to_stream", None) is None
+        and not getattr(response, "is_relayed", False)
     )
 
 
@@ -58,7 +59,7 @@ def _collect(stream: Iterator[bytes], exchange: Exchange) -> tuple[list[bytes], 
     return held, True
 
 
-def _release(response: Any) -> None:
+def release(response: Any) -> None:
     """Close what the response holds. Its close() would also end the request for Django."""
     for close in response._resource_closers:
         try:

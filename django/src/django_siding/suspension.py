@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .call import Call
+    from .capture import Terms
     from .exchange import Exchange
 
 
@@ -16,10 +17,12 @@ class Suspended(BaseException):
     failure that they could handle: it must reach the middleware.
     """
 
-    def __init__(self, exchange: Exchange, calls: list[Call]) -> None:
+    def __init__(self, exchange: Exchange, calls: list[Call], relay: Terms | None = None) -> None:
         super().__init__(f"{len(calls)} call(s) handed to the proxy; do not catch this")
         self.exchange = exchange
         self.calls = calls
+        # How the proxy is to relay the call; `None` for a recorded answer.
+        self.relay = relay
 
 
 class Refused(BaseException):

@@ -16,8 +16,10 @@ from django.core.handlers.base import BaseHandler
 from django.db import connections
 
 from .exchange import Exchange, current_exchange
+from .marker import Marker
 from .patching import replace
 from .stream import hold
+from .suspension import Suspended
 from .transaction import Transaction
 
 View = Callable[..., Any]
@@ -41,9 +43,32 @@ def suspendable(original: View) -> View:
         held = holding(exchange, view)
         setattr(held, EXEMPT, exempt)
         whole = committing(exchange, atomic(exchange, original(self, held), exempt))
-        return wraps(view)(whole)
+        return wraps(view)(marking(exchange, whole))
 
     return make_view_atomic
+
+
+def marking(exchange: Exchange, view: View) -> View:
+    """Leave a marker where the view waits for a call to be relayed.
+
+    Outside of its transactions, which roll back, and inside of the middlewares, which see it.
+    """
+
+    def marked(*args: Any, **kwargs: Any) -> Any:
+        exchange.in_view = True
+        try:
+            return view(*args, **kwargs)
+        except Suspended as suspended:
+            if suspended.exchange is not exchange or suspended.relay is None:
+                raise
+            # A new one, without the frames of the view: it stands until the marker has arrived.
+            exchange.suspend([])
+            exchange.marked = True
+            return Marker(exchange, suspended.calls, suspended.relay)
+        finally:
+            exchange.in_view = False
+
+    return marked
 
 
 def holding(exchange: Exchange, view: View) -> View:

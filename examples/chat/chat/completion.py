@@ -1,4 +1,4 @@
-"""A prompt in, an answer out: one function for each way to call a model."""
+"""A prompt in, an answer out, whole or as a stream: one function for each way to call a model."""
 
 from __future__ import annotations
 
@@ -35,11 +35,9 @@ def by_anthropic(messages: Messages) -> str:
 
 def by_gemini(messages: Messages) -> str:
     """The Google GenAI SDK, generateContent."""
-    contents = [
-        {"role": "model" if message["role"] == "assistant" else "user", "parts": [{"text": message["content"]}]}
-        for message in messages
-    ]
-    response = providers.gemini_client().models.generate_content(model=providers.GEMINI_MODEL, contents=contents)
+    response = providers.gemini_client().models.generate_content(
+        model=providers.GEMINI_MODEL, contents=_contents(messages)
+    )
     return response.text or ""
 
 
@@ -57,6 +55,35 @@ def by_httpx(messages: Messages) -> str:
     response = providers.httpx_client().post(_url(), json=_body(messages), headers=_headers())
     response.raise_for_status()
     return response.json()["choices"][0]["message"]["content"]
+
+
+def stream_by_openai(messages: Messages) -> Any:
+    """The OpenAI SDK's stream of chunks."""
+    return providers.openai_client().chat.completions.create(
+        model=providers.OPENAI_MODEL, messages=messages, stream=True
+    )
+
+
+def stream_by_anthropic(messages: Messages) -> Any:
+    """The Anthropic SDK's stream of events."""
+    return providers.anthropic_client().messages.create(
+        model=providers.ANTHROPIC_MODEL, max_tokens=providers.MAX_TOKENS, messages=messages, stream=True
+    )
+
+
+def stream_by_gemini(messages: Messages) -> Any:
+    """The Google GenAI SDK's stream, which asks the model when it is first read."""
+    return providers.gemini_client().models.generate_content_stream(
+        model=providers.GEMINI_MODEL, contents=_contents(messages)
+    )
+
+
+def _contents(messages: Messages) -> list[dict[str, Any]]:
+    """The messages as Gemini has them."""
+    return [
+        {"role": "model" if message["role"] == "assistant" else "user", "parts": [{"text": message["content"]}]}
+        for message in messages
+    ]
 
 
 def _url() -> str:

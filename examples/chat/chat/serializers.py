@@ -12,6 +12,13 @@ class PromptSerializer(serializers.Serializer):
     conversation = serializers.IntegerField(required=False)
 
 
+class RelaySerializer(serializers.Serializer):
+    """How an answer is streamed to the client."""
+
+    format = serializers.ChoiceField(["provider", "text", "ui-message-stream"], default="provider")
+    on_disconnect = serializers.ChoiceField(["cancel", "finish"], default="cancel")
+
+
 class ChainSerializer(serializers.Serializer):
     """A prompt, and words to add to the second and third step's."""
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import ask, compare, conversation, heads, plain, stream
+from chat.views import ask, compare, conversation, heads, plain, relay, stream
 
 urlpatterns = [
     path("chat/", conversation.OpenAIView.as_view()),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("chat/chain/", conversation.ChainView.as_view()),
     path("chat/compare/", compare.CompareView.as_view()),
     path("chat/stream/", stream.StreamView.as_view()),
+    path("relay/", relay.OpenAIRelayView.as_view()),
+    path("relay/anthropic/", relay.AnthropicRelayView.as_view()),
+    path("relay/gemini/", relay.GeminiRelayView.as_view()),
     path("ask/", ask.AskView.as_view()),
     path("ask/unsaved/", ask.UnsavedView.as_view()),
     path("ask/own-client/", ask.OwnClientView.as_view()),

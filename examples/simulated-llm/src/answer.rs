@@ -35,6 +35,13 @@ pub fn pieces(opening: &str, tokens: usize) -> Vec<String> {
     (0..tokens).map(|n| words[n * count / tokens..(n + 1) * count / tokens].concat()).collect()
 }
 
+/// `text` in `tokens` pieces at the most, none of them empty. Joined, they are the text.
+pub fn cut(text: &str, tokens: usize) -> Vec<String> {
+    let characters: Vec<char> = text.chars().collect();
+    let each = characters.len().div_ceil(tokens.max(1)).max(1);
+    characters.chunks(each).map(|piece| piece.iter().collect()).collect()
+}
+
 /// A unit vector that is a function of `seed`.
 pub fn embedding(seed: &[u8], dimensions: usize) -> Vec<f32> {
     let mut state = u64::from_le_bytes(seed[..8].try_into().expect("a digest has 32 bytes")) | 1;
@@ -77,6 +84,13 @@ mod tests {
             assert!(pieces.concat().starts_with(&opening));
         }
         assert_eq!(pieces(&opening, 0).len(), 1);
+    }
+
+    #[test]
+    fn a_text_is_cut_into_as_many_pieces_as_it_has_room_for() {
+        assert_eq!(cut("für alle", 4), ["fü", "r ", "al", "le"]);
+        assert_eq!(cut("ab", 9), ["a", "b"]);
+        assert!(cut("", 9).is_empty());
     }
 
     #[test]

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::dialect::{Script, Step};
+use crate::dialect::{Script, Step, first_half};
 use crate::stamp::{self, Stamp};
 use crate::tally::{Ending, InFlight};
+use crate::wire::WireFault;
 
 /// Between the last bytes and a close.
 const CLOSING: Duration = Duration::from_millis(20);
 
 /// What follows the last step.
-#[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Tail {
     /// The end.
     End,
@@ -26,6 +26,14 @@ pub(crate) enum Tail {
     Silence,
     /// The connection is closed.
     Close,
+    /// The connection is reset.
+    Reset(WireFault),
+}
+
+impl Tail {
+    fn is_end(&self) -> bool {
+        matches!(self, Self::End)
+    }
 }
 
 pub(crate) struct ReplyBody {
@@ -51,10 +59,11 @@ impl ReplyBody {
 
     /// The body of a call's reply, with `interval` between tokens.
     pub(crate) fn of_call(script: Script, interval: Duration, tail: Tail, call: InFlight) -> Self {
-        let pace = script.streamed.then(|| Pace::new(interval));
+        let pace = script.steps.iter().any(Step::is_token).then(|| Pace::new(interval));
+        let is_cut = !tail.is_end();
         let mut body = Self { pace, tail, call: Some(call), ..Self::plain(script) };
-        if tail != Tail::End {
-            body.halve();
+        if is_cut {
+            body.steps = first_half(body.steps.collect()).into_iter();
         }
         body
     }
@@ -64,29 +73,19 @@ impl ReplyBody {
         Self { stamped: received, ..self }
     }
 
-    /// Keeps the first half: of the steps, or of the only step.
-    fn halve(&mut self) {
-        let mut steps: Vec<Step> = self.steps.by_ref().collect();
-        if steps.len() > 1 {
-            steps.truncate(steps.len() / 2);
-        } else if let Some(only) = steps.pop() {
-            let bytes = only.into_bytes();
-            steps.push(Step::Now(bytes.slice(..bytes.len() / 2)));
-        }
-        self.steps = steps.into_iter();
-    }
-
     fn after_the_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.tail {
-            Tail::End => Poll::Ready(None),
-            Tail::Silence => Poll::Pending,
-            Tail::Close => {
-                let closing = self.closing.get_or_insert_with(|| Box::pin(sleep(CLOSING)));
-                ready!(closing.as_mut().poll(cx));
-                self.end(Ending::Broken);
-                Poll::Ready(Some(Err(io::Error::other("the call was to break off here"))))
-            }
+            Tail::End => return Poll::Ready(None),
+            Tail::Silence => return Poll::Pending,
+            Tail::Close | Tail::Reset(_) => {}
         }
+        let closing = self.closing.get_or_insert_with(|| Box::pin(sleep(CLOSING)));
+        ready!(closing.as_mut().poll(cx));
+        if let Tail::Reset(wire) = &self.tail {
+            wire.reset();
+        }
+        self.end(Ending::Broken);
+        Poll::Ready(Some(Err(io::Error::other("the call was to break off here"))))
     }
 
     fn end(&mut self, ending: Ending) {
@@ -108,7 +107,7 @@ impl Body for ReplyBody {
             _ => {}
         }
         let step = this.steps.next();
-        if this.steps.as_slice().is_empty() && this.tail == Tail::End {
+        if this.steps.as_slice().is_empty() && this.tail.is_end() {
             this.end(Ending::Completed);
         }
         let stamped = this.stamped;
@@ -116,7 +115,7 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.tail == Tail::End && self.steps.as_slice().is_empty()
+        self.tail.is_end() && self.steps.as_slice().is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -3,7 +3,7 @@
 use std::future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -14,9 +14,9 @@ use hyper::{HeaderMap, Request, Response};
 use tokio::time::sleep;
 
 use crate::answer;
-use crate::behaviour::{Behaviour, Fault};
+use crate::behaviour::{Behaviour, Fault, Refusal, RetryAfter};
 use crate::body::{ReplyBody, Tail};
-use crate::dialect::{Answer, Asked, Dialect, Endpoint, Script, Step};
+use crate::dialect::{Answer, Asked, BROKEN_EVENT, Dialect, Endpoint, Script, Step};
 use crate::directive;
 use crate::recorder::Recorded;
 use crate::simulation::Simulation;
@@ -26,6 +26,8 @@ use crate::wire::WireFault;
 
 /// The key that every provider refuses.
 const BAD_KEY: &str = "bad-key";
+/// What a plain call gets where a stream would break off with an error.
+const UNAVAILABLE: u16 = 503;
 
 /// A call that was read, counted and waits for its time. Small: thousands of them wait at once.
 struct Waiting {
@@ -119,29 +121,69 @@ async fn finish(waiting: Waiting, wire: WireFault) -> io::Result<Response<ReplyB
         }
         Fault::HangBody => Ok(reply(waiting, Tail::Silence)),
         Fault::ResetBody => Ok(reply(waiting, Tail::Close)),
+        Fault::RstBody => Ok(reply(waiting, Tail::Reset(wire))),
         Fault::Garbage => Ok(garbage(waiting)),
-        Fault::None | Fault::Hang if waiting.behaviour.status != 200 => Ok(failure(waiting)),
-        Fault::None | Fault::Hang => Ok(reply(waiting, Tail::End)),
+        Fault::Malformed => Ok(reply_with(waiting, Tail::End, |script| script.half_and(BROKEN_EVENT.into()))),
+        Fault::ErrorBody => Ok(error_body(waiting)),
+        Fault::None | Fault::Hang => Ok(faultless(waiting)),
     }
 }
 
 fn reply(waiting: Waiting, tail: Tail) -> Response<ReplyBody> {
+    reply_with(waiting, tail, |script| script)
+}
+
+/// A reply whose script is changed before it is sent.
+fn reply_with(waiting: Waiting, tail: Tail, change: impl FnOnce(Script) -> Script) -> Response<ReplyBody> {
     let Waiting { endpoint, asked, opening, behaviour, received, in_flight } = waiting;
-    let answer = Answer::new(opening, &behaviour, in_flight.sequence, stamp::now().as_secs());
-    let script = endpoint.reply(&asked, &answer);
-    let stamped = (behaviour.stamp && script.is_of_events()).then_some(received);
+    let answer = Answer::new(opening, &behaviour, in_flight.sequence, stamp::now().as_secs()).in_form(&asked);
+    let script = change(endpoint.reply(&asked, &answer));
+    // What drips are no events.
+    let is_stamped = behaviour.stamp && behaviour.drip.is_none() && script.is_of_events();
+    let script = match behaviour.drip {
+        Some(size) => script.dripped(size),
+        None => script,
+    };
     let interval = Duration::from_secs_f64(1.0 / behaviour.token_rate);
     let head = head(endpoint.dialect(), 200, in_flight.sequence);
-    with_body(head, script, |script| ReplyBody::of_call(script, interval, tail, in_flight).stamped(stamped))
+    let received = is_stamped.then_some(received);
+    with_body(head, script, |script| ReplyBody::of_call(script, interval, tail, in_flight).stamped(received))
 }
 
 /// Well-formed HTTP that holds half a document.
 fn garbage(waiting: Waiting) -> Response<ReplyBody> {
     let content_type = if waiting.asked.stream { "text/event-stream" } else { "application/json" };
-    let steps = vec![Step::Now("data: {\"id\": \"sim\", \"choices\": [{\n\n<html>".into())];
+    let steps = vec![Step::Now(BROKEN_EVENT.into())];
     let script = Script { content_type, steps, streamed: false };
     let head = head(waiting.endpoint.dialect(), 200, waiting.in_flight.sequence);
     with_body(head, script, |script| ReplyBody::of_call(script, Duration::ZERO, Tail::End, waiting.in_flight))
+}
+
+/// A stream that ends with the provider's error event; where there is no stream, an error.
+fn error_body(mut waiting: Waiting) -> Response<ReplyBody> {
+    if !waiting.asked.stream {
+        waiting.behaviour.status = UNAVAILABLE;
+        return failure(waiting);
+    }
+    let (endpoint, sequence) = (waiting.endpoint, waiting.in_flight.sequence);
+    let event = endpoint.error_event(UNAVAILABLE, "Simulated error in the stream.", sequence);
+    reply_with(waiting, Tail::End, |script| script.half_and(event))
+}
+
+fn faultless(waiting: Waiting) -> Response<ReplyBody> {
+    match waiting.behaviour.refusal {
+        Some(refusal) => refused(waiting, refusal),
+        None if waiting.behaviour.status != 200 => failure(waiting),
+        None => reply(waiting, Tail::End),
+    }
+}
+
+/// What the provider says to a request that it will not answer.
+fn refused(waiting: Waiting, refusal: Refusal) -> Response<ReplyBody> {
+    let Waiting { endpoint, asked, in_flight, .. } = waiting;
+    let (status, script) = endpoint.refusal(&asked, refusal, in_flight.sequence);
+    let head = head(endpoint.dialect(), status, in_flight.sequence);
+    with_body(head, script, |script| ReplyBody::of_call(script, Duration::ZERO, Tail::End, in_flight))
 }
 
 fn failure(waiting: Waiting) -> Response<ReplyBody> {
@@ -150,10 +192,20 @@ fn failure(waiting: Waiting) -> Response<ReplyBody> {
     let retry_after = behaviour.retry_after;
     let refused = Refused { dialect: endpoint.dialect(), status: behaviour.status, message, in_flight };
     let mut response = refuse(refused);
-    if let Some(value) = retry_after.and_then(|value| value.parse().ok()) {
-        response.headers_mut().insert("retry-after", value);
+    if let Some((name, value)) = retry_after.map(come_back)
+        && let Ok(value) = value.parse()
+    {
+        response.headers_mut().insert(name, value);
     }
     response
+}
+
+fn come_back(when: RetryAfter) -> (&'static str, String) {
+    match when {
+        RetryAfter::Verbatim(value) => ("retry-after", value),
+        RetryAfter::Millis(value) => ("retry-after-ms", value),
+        RetryAfter::Date(from_now) => ("retry-after", httpdate::fmt_http_date(SystemTime::now() + from_now)),
+    }
 }
 
 fn refuse(refused: Refused) -> Response<ReplyBody> {

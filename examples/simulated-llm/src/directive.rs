@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::behaviour::{Behaviour, Fault, Finish};
+use crate::behaviour::{Behaviour, Fault, Finish, Refusal, RetryAfter};
 
 /// Applies every directive in `text`, in order, to `behaviour`.
 pub fn apply(text: &str, behaviour: &mut Behaviour) {
@@ -49,7 +49,11 @@ fn set(name: &str, value: &str, behaviour: &mut Behaviour) -> Option<()> {
         "tokens" => behaviour.tokens = value.parse().ok()?,
         "token-rate" => behaviour.token_rate = value.parse().ok().filter(|rate| *rate > 0.0)?,
         "status" => behaviour.status = status(value)?,
-        "retry-after" => behaviour.retry_after = Some(value.to_owned()),
+        "retry-after" => behaviour.retry_after = Some(RetryAfter::Verbatim(value.to_owned())),
+        "retry-after-ms" => behaviour.retry_after = Some(RetryAfter::Millis(value.to_owned())),
+        "retry-after-date" => behaviour.retry_after = Some(RetryAfter::Date(duration(value)?)),
+        "refuse" => behaviour.refusal = Some(refusal(value)?),
+        "drip" => behaviour.drip = Some(value.parse().ok()?),
         "finish" => behaviour.finish = finish(value)?,
         "fail-first" => {
             let (count, code) = value.split_once(':')?;
@@ -68,6 +72,9 @@ fn switch(name: &str, behaviour: &mut Behaviour) -> Option<()> {
         "hang-body" => behaviour.fault = Fault::HangBody,
         "reset" => behaviour.fault = Fault::Reset,
         "reset-body" => behaviour.fault = Fault::ResetBody,
+        "rst-body" => behaviour.fault = Fault::RstBody,
+        "error-body" => behaviour.fault = Fault::ErrorBody,
+        "malformed" => behaviour.fault = Fault::Malformed,
         "garbage" => behaviour.fault = Fault::Garbage,
         "garbage-http" => behaviour.fault = Fault::GarbageHttp,
         _ => return None,
@@ -85,6 +92,14 @@ pub fn duration(text: &str) -> Option<Duration> {
 
 fn status(text: &str) -> Option<u16> {
     text.parse().ok().filter(|code| (200..600).contains(code))
+}
+
+fn refusal(text: &str) -> Option<Refusal> {
+    match text {
+        "context-length" => Some(Refusal::ContextLength),
+        "content-filter" => Some(Refusal::ContentFilter),
+        _ => None,
+    }
 }
 
 fn finish(text: &str) -> Option<Finish> {
@@ -111,7 +126,7 @@ mod tests {
         let read = read("Hi [latency=500ms] there [tokens=3] [status=429][retry-after=1] [tool]");
         assert_eq!(read.latency, Duration::from_millis(500));
         assert_eq!((read.tokens, read.status, read.tool), (3, 429, true));
-        assert_eq!(read.retry_after.as_deref(), Some("1"));
+        assert_eq!(read.retry_after, Some(RetryAfter::Verbatim("1".to_owned())));
         assert_eq!(read.token_rate, Behaviour::default().token_rate);
     }
 
@@ -121,8 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn when_to_come_back_has_three_spellings() {
+        assert_eq!(read("[retry-after-ms=250]").retry_after, Some(RetryAfter::Millis("250".to_owned())));
+        let later = RetryAfter::Date(Duration::from_secs(2));
+        assert_eq!(read("[retry-after-date=2s]").retry_after, Some(later));
+    }
+
+    #[test]
     fn what_is_not_a_directive_is_text() {
-        for text in ["[x]", "[latency=soon]", "[status=9]", "[[1]", "[latency=1s", "list[0]", "é[ü]"] {
+        for text in
+            ["[x]", "[latency=soon]", "[status=9]", "[drip=0]", "[refuse=me]", "[[1]", "[latency=1s", "list[0]", "é[ü]"]
+        {
             assert_eq!(read(text), Behaviour::default(), "{text}");
             assert_eq!(strip(text), text);
         }

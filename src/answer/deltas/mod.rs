@@ -93,10 +93,18 @@ impl FinishReason {
 /// Reads the answer of an API in either form. Holds one unfinished event, or the plain answer.
 #[derive(Debug)]
 pub struct Deltas {
-    api: Api,
     intake: Intake,
+    progress: Progress,
+}
+
+/// How far an answer has come.
+#[derive(Debug)]
+struct Progress {
+    api: Api,
     reader: Reader,
     count: Count,
+    /// It was said why the answer ends.
+    has_reason: bool,
     is_over: bool,
 }
 
@@ -121,57 +129,68 @@ impl Deltas {
             Api::GeminiGenerate => Reader::Gemini(gemini::Reader::default()),
             Api::OpenaiEmbeddings | Api::GeminiEmbed => Reader::Silent,
         };
-        Self { api, intake: Intake::new(), reader, count: Count::default(), is_over: false }
+        let progress = Progress { api, reader, count: Count::default(), has_reason: false, is_over: false };
+        Self { intake: Intake::new(), progress }
     }
 
     /// Takes what has arrived and returns what it says.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Delta> {
         let mut deltas = Vec::new();
-        let Self { api, intake, reader, count, is_over } = self;
-        intake.push(bytes, |unit| read(*api, unit, reader, count, is_over, &mut deltas));
+        self.intake.push(bytes, |unit| self.progress.read(unit, &mut deltas));
         deltas
     }
 
     /// Returns what is left at the end of the answer.
     pub fn finish(&mut self) -> Vec<Delta> {
         let mut deltas = Vec::new();
-        let Self { api, intake, reader, count, is_over } = self;
-        intake.finish(|unit| read(*api, unit, reader, count, is_over, &mut deltas));
+        self.intake.finish(|unit| self.progress.read(unit, &mut deltas));
         deltas
     }
 
     /// What the provider has said of the answer's cost so far.
     pub fn tokens(&self) -> Option<Tokens> {
-        self.count.tokens()
+        self.progress.count.tokens()
     }
 }
 
-fn read(api: Api, unit: Unit<'_>, reader: &mut Reader, count: &mut Count, is_over: &mut bool, to: &mut Vec<Delta>) {
-    if *is_over {
-        return;
-    }
-    match unit {
-        Unit::Event(block) => {
-            let Some(event) = Event::parse(block) else { return };
-            *is_over = event.data.trim_ascii() == DONE;
-            if let Some(fields) = Fields::parse(&event.data) {
-                count.add(api, &fields);
-                reader.read(&fields, to);
-            } else if event.is_error() {
-                to.push(Delta::Error(String::from_utf8_lossy(&event.data).into_owned()));
-            }
+impl Progress {
+    fn read(&mut self, unit: Unit<'_>, to: &mut Vec<Delta>) {
+        if self.is_over {
+            return;
         }
-        // Gemini's streams are lists of answers where SSE was not asked for.
-        Unit::Plain(body) => {
-            let answers = serde_json::from_slice(body).unwrap_or_else(|_| Vec::from_iter(Fields::parse(body)));
-            for answer in answers {
-                count.add(api, &answer);
-                reader.read(&answer, to);
+        match unit {
+            Unit::Event(block) => {
+                if let Some(event) = Event::parse(block) {
+                    self.event(&event, to);
+                }
             }
+            // Gemini's streams are lists of answers where SSE was not asked for.
+            Unit::Plain(body) => {
+                let answers = serde_json::from_slice(body).unwrap_or_else(|_| Vec::from_iter(Fields::parse(body)));
+                answers.iter().for_each(|answer| self.part(answer, to));
+            }
+            Unit::Oversized => to.push(Delta::Error("A part of the answer was too large to be read.".to_owned())),
         }
-        Unit::Oversized => to.push(Delta::Error("A part of the answer was too large to be read.".to_owned())),
+        self.is_over |= matches!(to.last(), Some(Delta::Error(_)));
     }
-    *is_over |= matches!(to.last(), Some(Delta::Error(_)));
+
+    fn event(&mut self, event: &Event<'_>, to: &mut Vec<Delta>) {
+        if event.data.trim_ascii() == DONE {
+            self.is_over = true;
+            to.extend((!self.has_reason).then_some(Delta::Finish(FinishReason::Other)));
+        } else if let Some(fields) = Fields::parse(&event.data) {
+            self.part(&fields, to);
+        } else if event.is_error() {
+            to.push(Delta::Error(String::from_utf8_lossy(&event.data).into_owned()));
+        }
+    }
+
+    /// An event, or a plain answer.
+    fn part(&mut self, part: &Fields<'_>, to: &mut Vec<Delta>) {
+        self.count.add(self.api, part);
+        self.reader.read(part, to);
+        self.has_reason |= matches!(to.last(), Some(Delta::Finish(_)));
+    }
 }
 
 impl Reader {

@@ -1,6 +1,7 @@
 //! What a file may say, section by section. The meaning of each key is documented in `config/reference.toml`.
 
 mod backend;
+mod background;
 mod cache;
 mod handoff;
 mod prices;
@@ -18,12 +19,14 @@ use crate::backend::Address;
 use crate::telemetry::log::Format;
 
 use backend::Backend;
+use background::Background;
 use handoff::Handoff;
 use server::Server;
 
+pub(super) use background::{JobOwner, RouteBackground, RouteJobs};
 pub(super) use cache::Cache;
 pub(super) use prices::Price;
-pub(super) use providers::Provider;
+pub(super) use providers::{Concurrency, Hedge, Provider};
 pub(super) use routes::{Class, Route, RouteCache, RouteScope, Terminate};
 pub(super) use server::Tls;
 
@@ -38,6 +41,7 @@ pub struct File {
     pub(in crate::config) providers: Option<BTreeMap<String, Provider>>,
     pub(in crate::config) cache: Cache,
     pub(in crate::config) prices: BTreeMap<String, Price>,
+    pub(in crate::config) background: Background,
     pub(in crate::config) routes: Vec<Route>,
 }
 

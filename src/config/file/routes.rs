@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::super::defaults as d;
 use super::super::units::{Parsed, Period};
+use super::RouteBackground;
 use crate::route::Pattern;
 
 /// `path` is required; that is checked with the values, so that all faults show at once.
@@ -17,6 +18,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) max_workers: Option<usize>,
     pub(in crate::config) cache: Option<RouteCache>,
     pub(in crate::config) terminate: Option<Terminate>,
+    pub(in crate::config) background: Option<RouteBackground>,
 }
 
 /// Requests that a provider answers. `provider` is required.
@@ -67,6 +69,7 @@ impl Default for Route {
             max_workers: None,
             cache: None,
             terminate: None,
+            background: None,
         }
     }
 }

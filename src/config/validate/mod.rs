@@ -1,6 +1,7 @@
 //! From what a file says to what the program runs with. Checks what a type cannot: ranges, combinations, files
 //! and the environment. Every fault is collected.
 
+mod background;
 mod cache;
 mod prices;
 mod providers;
@@ -48,6 +49,7 @@ pub(in crate::config) fn validate(
     let routes = check.routes(file, &providers);
     let (calls, sharing) = check.cache(file);
     let prices = check.prices(file);
+    let background = check.background(file);
     let server = check.server(file);
     let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
@@ -73,6 +75,7 @@ pub(in crate::config) fn validate(
         calls,
         sharing,
         prices,
+        background,
         routes,
     })
 }

@@ -134,6 +134,12 @@ impl Relay {
     }
 }
 
+impl Relay {
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.1.stream.has_ended() && !inner.1.stream.is_complete())
+    }
+}
+
 impl Drop for Relay {
     fn drop(&mut self) {
         let (Some(inner), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };

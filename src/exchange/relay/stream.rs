@@ -157,17 +157,15 @@ impl Stream {
     fn fail(&mut self, error: CallError, message: &str) -> Result<Bytes, Broken> {
         self.source = Source::Ended;
         self.record.broken = Some((error, message.to_owned()));
-        self.translator.fail(message).ok_or(Broken)
+        self.translator.fail(in_short(error)).ok_or(Broken)
     }
 
     fn settle(&mut self, recorded: Recorded) -> Result<Bytes, Broken> {
         let message = match &recorded {
+            Recorded::Error { error, message } if !self.record.body.is_empty() => return self.fail(*error, message),
+            Recorded::Error { error, .. } => in_short(*error).to_owned(),
             Recorded::Response(response) => format!("the provider answered {}", response.status),
-            Recorded::Error { message, .. } => message.clone(),
         };
-        if let (Recorded::Error { error, .. }, false) = (&recorded, self.record.body.is_empty()) {
-            return self.fail(*error, &message);
-        }
         self.source = Source::Ended;
         self.record.instead = Some(recorded);
         self.translator.fail(&message).ok_or(Broken)
@@ -183,6 +181,22 @@ impl Stream {
         let Record { status, headers, body, broken, instead, .. } = self.record;
         let response = Response { status: status.as_u16(), headers, body: body.freeze() };
         (instead.unwrap_or(Recorded::Response(response)), Relayed { broken })
+    }
+}
+
+/// What a client may know of it: where the provider is and what the network said is the app's and the operator's
+/// business.
+fn in_short(error: CallError) -> &'static str {
+    match error {
+        CallError::Connect | CallError::Unavailable => "the provider could not be reached",
+        CallError::ConnectTimeout
+        | CallError::FirstByteTimeout
+        | CallError::IdleTimeout
+        | CallError::TotalTimeout
+        | CallError::Deadline => "the provider took too long",
+        CallError::Interrupted | CallError::TooLarge | CallError::Protocol => {
+            "the provider's answer broke off, or could not be read to its end"
+        }
     }
 }
 

@@ -17,7 +17,7 @@ from .openai_chat import Chat
 from .openai_responses import Responses
 from .reader import Reader
 from .usage import Usage
-from .vocabulary import Delta, Failure
+from .vocabulary import Delta, Failure, Finish
 
 DONE = b"[DONE]"
 
@@ -30,6 +30,7 @@ class Deltas:
         self.is_understood = False
         self._intake = Intake()
         self._over = False
+        self._has_reason = False
         path = url.partition("?")[0].partition("#")[0]
         for end, reader in READERS.items():
             if path.endswith(end):
@@ -67,6 +68,8 @@ class Deltas:
                 yield from self._part(answer)
         elif unit.data.strip(b" \t\n\f\r") == DONE:
             self._over = True
+            if not self._has_reason:
+                yield Finish("other")
         elif isinstance(part, dict):
             yield from self._part(part)
         elif unit.name == b"error":
@@ -78,7 +81,9 @@ class Deltas:
         if failure is not None:
             yield Failure(failure)
         else:
-            yield from self._reader.read(part)
+            for delta in self._reader.read(part):
+                self._has_reason = self._has_reason or isinstance(delta, Finish)
+                yield delta
 
 
 READERS: dict[str, Callable[[Usage], Reader]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http
+import io
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..journal import body_of
@@ -21,6 +23,33 @@ def headers_of(entry: dict[str, Any], body: bytes, method: str) -> list[tuple[st
     return [*kept, ("content-length", str(len(body)))]
 
 
+def breaking(body: bytes, error: Exception) -> Iterator[bytes]:
+    """An answer that broke off: what arrived of it, then the failure."""
+    if body:
+        yield body
+    raise error
+
+
+def reading(chunks: Iterable[bytes]) -> io.BufferedReader:
+    """The chunks as a file, for libraries that read."""
+    return io.BufferedReader(Chunks(chunks))
+
+
+class Chunks(io.RawIOBase):
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks = iter(chunks)
+        self.rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self.rest or next(self.chunks, b"")
+        size = min(len(chunk), len(buffer))
+        buffer[:size], self.rest = chunk[:size], chunk[size:]
+        return size
+
+
 def reason_of(status: int) -> str:
     try:
         return http.HTTPStatus(status).phrase
@@ -28,4 +57,4 @@ def reason_of(status: int) -> str:
         return ""
 
 
-__all__ = ["body_of", "headers_of", "reason_of"]
+__all__ = ["body_of", "breaking", "headers_of", "reading", "reason_of"]

@@ -21,6 +21,7 @@ ERRORS = {
     "interrupted": "ChunkedEncodingError",
     "too_large": "ChunkedEncodingError",
     "protocol": "ConnectionError",
+    "unavailable": "ConnectionError",
 }
 
 
@@ -96,6 +97,6 @@ def _milliseconds(timeout: Any) -> int | None:
 def _error(request: Any, record: Record) -> Exception:
     from requests import exceptions
 
-    error: Any = getattr(exceptions, ERRORS[record.entry["error"]])
-    failure: Exception = error(str(record.entry.get("message", "")), request=request)
+    error: Any = getattr(exceptions, ERRORS[str(record.broken)])
+    failure: Exception = error(record.message, request=request)
     return failure

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from email.message import Message
+from functools import partial
 from types import ModuleType
 from typing import Any, cast
 
 from ..call import OutboundRequest, absolute, milliseconds, origin_of
+from ..capture import Capture, current_capture
 from ..exchange import current_exchange
 from ..journal import Record
 from ..patching import Method, replace
-from .recorded import body_of, headers_of, reason_of
+from .recorded import body_of, breaking, headers_of, reading, reason_of
+
+CHUNK_BYTES = 64 * 1024
 
 
 def patch(library: ModuleType) -> None:
@@ -29,10 +34,11 @@ def handing_over(original: Method) -> Method:
         *args: Any,
         **options: Any,
     ) -> Any:
-        exchange = current_exchange()
+        exchange, capture = current_exchange(), current_capture()
+        make = original if capture is None else partial(taking, original, capture)
         address = _address(self, url) if exchange is not None else ""
         if exchange is None or not exchange.offers(origin_of(address)):
-            return original(self, method, url, body, headers, retries, *args, **options)
+            return make(self, method, url, body, headers, retries, *args, **options)
         body = in_memory(body)
         record = None
         fields = _fields(self.headers if headers is None else headers)
@@ -41,7 +47,7 @@ def handing_over(original: Method) -> Method:
             record = exchange.ask(OutboundRequest(method, address, fields, body or b"", timeout))
         if record is None:
             with exchange.in_line():
-                return original(self, method, url, body, headers, retries, *args, **options)
+                return make(self, method, url, body, headers, retries, *args, **options)
         if record.is_error:
             raise_error(self, method, url, retries, record)
         return response(record, method, url, **_reading(options))
@@ -49,20 +55,80 @@ def handing_over(original: Method) -> Method:
     return urlopen
 
 
+def taking(
+    original: Method,
+    capture: Capture,
+    pool: Any,
+    method: str,
+    url: str,
+    body: Any,
+    headers: Any,
+    retries: Any,
+    *args: Any,
+    **options: Any,
+) -> Any:
+    """Make a call in line; if it is the one to relay, its answer is read from a tape."""
+    from urllib3 import HTTPHeaderDict
+
+    body = in_memory(body)
+    fields = HTTPHeaderDict(_pairs(pool.headers if headers is None else headers))
+    request = OutboundRequest(method, _address(pool, url), _fields(fields), body or b"")
+    if not capture.takes(request):
+        return original(pool, method, url, body, headers, retries, *args, **options)
+    fields["Accept-Encoding"] = "identity"
+    unread = options | {"preload_content": False}
+    with capture.sending():
+        answer = original(pool, method, url, body, fields, retries, *args, **unread)
+    answered = [pair for pair in _pairs(answer.headers) if pair[0].lower() != "transfer-encoding"]
+    tape = capture.answered(answer.status, answered, _chunks(answer), answer.close)
+    if tape is None:
+        if options.get("preload_content", True):
+            answer.read(cache_content=True)
+        return answer
+    return built(reading(tape), answer.status, answered, method, url, **_reading(options))
+
+
+def _chunks(answer: Any) -> Iterator[bytes]:
+    """The answer's bytes as they arrive, undecoded."""
+    if answer.chunked and answer.supports_chunked_reads():
+        yield from answer.read_chunked(decode_content=False)
+        return
+    # The oldest versions have no `read1`, and wait for all that they were asked for.
+    read = getattr(answer, "read1", None) or answer.read
+    while chunk := read(CHUNK_BYTES, decode_content=False):
+        yield chunk
+
+
 def response(record: Record, method: str, url: str, **options: Any) -> Any:
     """A urllib3 response that reads the recorded body."""
+    entry = record.entry
+    body = body_of(entry)
+    file: Any = io.BytesIO(body)
+    if record.broken is not None:
+        file = reading(breaking(body, error_of(None, url, record)))
+    headers = headers_of(entry, body, method)
+    return built(file, entry["status"], headers, method, url, **options)
+
+
+def built(
+    file: Any,
+    status: int,
+    fields: list[tuple[str, str]],
+    method: str,
+    url: str,
+    **options: Any,
+) -> Any:
     from urllib3 import HTTPHeaderDict, HTTPResponse
 
-    body = body_of(record.entry)
     headers = HTTPHeaderDict()
-    for name, value in headers_of(record.entry, body, method):
+    for name, value in fields:
         headers.add(name, value)
     return HTTPResponse(
-        body=io.BytesIO(body),
+        body=file,
         headers=headers,
-        status=record.entry["status"],
+        status=status,
         version=11,
-        reason=reason_of(record.entry["status"]),
+        reason=reason_of(status),
         original_response=cast(Any, ReadResponse(headers)),
         request_method=method,
         request_url=url,
@@ -88,8 +154,8 @@ class ReadResponse:
 def error_of(pool: Any, url: str, record: Record) -> Exception:
     from urllib3 import exceptions
 
-    kind, message = record.entry["error"], str(record.entry.get("message", ""))
-    if kind == "connect":
+    kind, message = record.broken, record.message
+    if kind in ("connect", "unavailable"):
         return exceptions.NewConnectionError(pool, message)
     if kind == "connect_timeout":
         return exceptions.ConnectTimeoutError(pool, message)
@@ -120,8 +186,12 @@ def _address(pool: Any, url: str) -> str:
 
 
 def _fields(headers: Any) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in _pairs(headers)]
+
+
+def _pairs(headers: Any) -> list[tuple[str, str]]:
     pairs = headers.iteritems() if hasattr(headers, "iteritems") else headers.items()
-    return [(text(name).lower(), text(value)) for name, value in pairs]
+    return [(text(name), text(value)) for name, value in pairs]
 
 
 def text(value: Any) -> str:

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::conversation::{self, Conversation};
 use super::script::{self, Script, Step};
+use super::tool::{self, Choice};
 use super::{Answer, Asked, Request, Tool};
-use crate::behaviour::Finish;
+use crate::behaviour::{Finish, Refusal};
 
 pub(super) fn read(json: &Value) -> Result<Request, String> {
     let messages = json["messages"].as_array().ok_or("messages: Field required")?;
@@ -21,12 +22,18 @@ pub(super) fn read(json: &Value) -> Result<Request, String> {
             false => turns.turn(message["role"] == "user", text),
         }
     }
-    let tool = &json["tools"][0];
+    let offered = tool::elements(&json["tools"]).map(|tool| (&tool["name"], &tool["input_schema"]));
+    let choice = &json["tool_choice"];
+    let choice = choice["name"].as_str().map_or_else(|| Choice::of_word(&choice["type"]), Choice::Named);
+    // A beta spelled it on the first level.
+    let formats = [&json["output_config"]["format"], &json["output_format"]];
+    let schema = formats.iter().find_map(|format| format.get("schema")).cloned();
     let asked = Asked {
         model: conversation::string(&json["model"]),
         stream: json["stream"] == true,
         input_tokens: turns.words(),
-        tool: Tool::new(&tool["name"], &tool["input_schema"]).filter(|_| turns.may_call_tool()),
+        tool: Tool::chosen(offered, choice).filter(|_| turns.may_call_tool()),
+        schema: schema.map(Box::new),
         ..Asked::default()
     };
     Ok(Request { asked, prompt: turns.prompt()? })
@@ -91,6 +98,14 @@ fn stop_reason(asked: &Asked, answer: &Answer) -> &'static str {
         Finish::Filter => "refusal",
         Finish::Stop if answer.tool(asked).is_some() => "tool_use",
         Finish::Stop => "end_turn",
+    }
+}
+
+/// The error message of a request that is refused.
+pub(super) fn refusal(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::ContextLength => "prompt is too long: 200001 tokens > 200000 maximum",
+        Refusal::ContentFilter => "Output blocked by content filtering policy",
     }
 }
 

@@ -6,16 +6,17 @@ use sha2::{Digest, Sha256};
 
 use super::conversation::{self, Conversation};
 use super::script::{self, Script, Step};
-use super::{Answer, Asked, Request, Tool};
+use super::tool::{self, Choice};
+use super::{Answer, Asked, Dialect, Endpoint, Request, Tool, schema};
 use crate::answer;
-use crate::behaviour::Finish;
+use crate::behaviour::{Finish, Refusal};
 
 const DIMENSIONS: usize = 3072;
 
 pub(super) fn read(path: &str, json: &Value, stream: bool) -> Result<Request, String> {
     let contents = json["contents"].as_array().ok_or("contents is not specified")?;
     let mut turns = Conversation::default();
-    turns.system(&conversation::text(&json["systemInstruction"]["parts"]));
+    turns.system(&conversation::text(&either(json, ["systemInstruction", "system_instruction"])["parts"]));
     for content in contents {
         let parts = &content["parts"];
         let is_result =
@@ -25,18 +26,46 @@ pub(super) fn read(path: &str, json: &Value, stream: bool) -> Result<Request, St
             false => turns.turn(content["role"] != "model", conversation::text(parts)),
         }
     }
-    let function = &json["tools"][0]["functionDeclarations"][0];
-    // The Python SDK sends a JSON schema under its own spelling.
-    let schemas = ["parameters", "parametersJsonSchema", "parameters_json_schema"];
-    let schema = schemas.iter().find_map(|key| function.get(*key)).unwrap_or(&Value::Null);
+    let functions = tool::elements(either(&json["tools"][0], ["functionDeclarations", "function_declarations"]));
+    let offered = functions.map(|function| (&function["name"], parameters(function)));
     let asked = Asked {
         model: model(path),
         stream,
         input_tokens: turns.words(),
-        tool: Tool::new(&function["name"], schema).filter(|_| turns.may_call_tool()),
+        tool: Tool::chosen(offered, choice(json)).filter(|_| turns.may_call_tool()),
+        schema: format(either(json, ["generationConfig", "generation_config"])),
         ..Asked::default()
     };
     Ok(Request { asked, prompt: turns.prompt()? })
+}
+
+/// The API takes a name in camel case and in snake case, and clients send both.
+fn either<'a, const N: usize>(json: &'a Value, names: [&str; N]) -> &'a Value {
+    names.iter().find_map(|name| json.get(*name)).unwrap_or(&Value::Null)
+}
+
+fn parameters(function: &Value) -> &Value {
+    either(function, ["parameters", "parametersJsonSchema", "parameters_json_schema"])
+}
+
+fn choice(json: &Value) -> Choice<'_> {
+    let config = either(json, ["toolConfig", "tool_config"]);
+    let config = either(config, ["functionCallingConfig", "function_calling_config"]);
+    let allowed = either(config, ["allowedFunctionNames", "allowed_function_names"]);
+    match (Choice::of_word(&config["mode"]), allowed[0].as_str()) {
+        (Choice::Any, Some(name)) => Choice::Named(name),
+        (choice, _) => choice,
+    }
+}
+
+/// A schema, or JSON of any kind.
+fn format(config: &Value) -> Option<Box<Value>> {
+    let given = either(config, ["responseJsonSchema", "response_json_schema", "responseSchema", "response_schema"]);
+    let wants_json = either(config, ["responseMimeType", "response_mime_type"]) == "application/json";
+    match given {
+        Value::Null => wants_json.then(|| Box::new(schema::any_object())),
+        schema => Some(Box::new(schema.clone())),
+    }
 }
 
 pub(super) fn read_embed(path: &str, requests: &[&Value]) -> Result<Request, String> {
@@ -131,6 +160,25 @@ fn model(path: &str) -> String {
     last.split(':').next().unwrap_or_default().to_owned()
 }
 
+/// A prompt that is too long is an error; one that is filtered gets a response without candidates.
+pub(super) fn refusal(endpoint: Endpoint, asked: &Asked, refusal: Refusal, sequence: u64) -> (u16, Script) {
+    if refusal == Refusal::ContextLength {
+        let message = "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).";
+        return (400, Script::whole(&Dialect::Gemini.error(400, message, sequence)));
+    }
+    let usage = json!({"promptTokenCount": asked.input_tokens, "totalTokenCount": asked.input_tokens});
+    let document = json!({
+        "promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage, "modelVersion": asked.model,
+        "responseId": format!("respsim{sequence:012}"),
+    });
+    let script = match endpoint {
+        Endpoint::GeminiStream { sse: true } => Script::events(vec![Step::Token(crlf(&script::data(&document)))]),
+        Endpoint::GeminiStream { sse: false } => Script::whole(&json!([document])),
+        _ => Script::whole(&document),
+    };
+    (200, script)
+}
+
 pub(super) fn error_status(status: u16) -> &'static str {
     match status {
         400 => "INVALID_ARGUMENT",
@@ -160,6 +208,29 @@ mod tests {
         let json = json!({"contents": [{"parts": [{"text": "a"}], "role": "user"}, {"parts": [{"text": "b"}], "role": "model"}]});
         let request = read(PATH, &json, false).unwrap();
         assert_eq!((request.asked.model.as_str(), request.prompt.as_str()), ("gemini-x", "a"));
+    }
+
+    #[test]
+    fn names_are_read_in_either_spelling() {
+        let contents = json!([{"parts": [{"text": "a"}]}]);
+        let function = json!({"name": "f", "parameters": {"properties": {"city": {"type": "STRING"}}}});
+        let camel = json!({"contents": contents, "tools": [{"functionDeclarations": [function]}],
+            "toolConfig": {"functionCallingConfig": {"mode": "ANY"}}, "generationConfig": {"responseSchema": {}}});
+        let snake = json!({"contents": contents, "tools": [{"function_declarations": [function]}],
+            "tool_config": {"function_calling_config": {"mode": "ANY"}}, "generation_config": {"response_schema": {}}});
+        let asked = read(PATH, &camel, false).unwrap().asked;
+        assert!(asked.tool.as_ref().unwrap().is_forced && asked.schema.is_some());
+        assert_eq!(read(PATH, &snake, false).unwrap().asked, asked);
+    }
+
+    #[test]
+    fn a_filtered_prompt_gets_a_response_without_candidates() {
+        for (endpoint, shown) in [(Endpoint::GeminiGenerate, "{"), (Endpoint::GeminiStream { sse: true }, "data: {")] {
+            let (status, script) = refusal(endpoint, &Asked::default(), Refusal::ContentFilter, 1);
+            let text = script.text();
+            assert_eq!(status, 200);
+            assert!(text.starts_with(shown) && text.contains("blockReason") && !text.contains("candidates"), "{text}");
+        }
     }
 
     #[test]

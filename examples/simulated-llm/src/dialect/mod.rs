@@ -7,6 +7,7 @@ mod gemini;
 mod openai_chat;
 mod openai_embeddings;
 mod openai_responses;
+mod schema;
 mod script;
 mod tool;
 
@@ -14,8 +15,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::answer;
-use crate::behaviour::{Behaviour, Finish};
-pub(crate) use script::{Script, Step};
+use crate::behaviour::{Behaviour, Finish, Refusal};
+pub(crate) use script::{BROKEN_EVENT, Script, Step, first_half};
 use tool::Tool;
 
 /// One API call that is simulated.
@@ -47,6 +48,8 @@ pub(crate) struct Asked {
     pub(crate) input_tokens: usize,
     include_usage: bool,
     tool: Option<Tool>,
+    /// The JSON schema that the answer's text must fit.
+    schema: Option<Box<Value>>,
     /// The digests of texts to embed.
     embed: Vec<[u8; 32]>,
     dimensions: Option<usize>,
@@ -65,6 +68,8 @@ pub(crate) struct Answer {
     pub(crate) sequence: u64,
     pub(crate) created: u64,
     pub(crate) opening: String,
+    /// The whole text, where the request asked for a form; else it is made of the opening.
+    document: Option<String>,
     pub(crate) tokens: usize,
     pub(crate) finish: Finish,
     pub(crate) call_tool: bool,
@@ -76,14 +81,24 @@ impl Answer {
             sequence,
             created,
             opening,
+            document: None,
             tokens: behaviour.tokens.max(1),
             finish: behaviour.finish,
             call_tool: behaviour.tool,
         }
     }
 
+    /// The answer in the form that was asked for.
+    pub(crate) fn in_form(self, asked: &Asked) -> Self {
+        let document = asked.schema.as_ref().map(|schema| schema::instance(schema, &self.opening).to_string());
+        Self { document, ..self }
+    }
+
     fn pieces(&self) -> Vec<String> {
-        answer::pieces(&self.opening, self.tokens)
+        match &self.document {
+            Some(document) => answer::cut(document, self.tokens),
+            None => answer::pieces(&self.opening, self.tokens),
+        }
     }
 
     fn text(&self) -> String {
@@ -94,9 +109,9 @@ impl Answer {
         format!("{prefix}sim{:012}", self.sequence)
     }
 
-    /// The tool to call, when the prompt wants one and the request offers one.
+    /// The tool to call, when the request offers one and the prompt wants it or the request insists.
     fn tool<'a>(&self, asked: &'a Asked) -> Option<&'a Tool> {
-        asked.tool.as_ref().filter(|_| self.call_tool)
+        asked.tool.as_ref().filter(|tool| self.call_tool || tool.is_forced)
     }
 }
 
@@ -158,6 +173,28 @@ impl Endpoint {
                 path,
                 &json["requests"].as_array().map(|all| all.iter().collect::<Vec<_>>()).unwrap_or_default(),
             ),
+        }
+    }
+
+    /// How the provider refuses a request: its status and its document, which need not be an error.
+    pub(crate) fn refusal(self, asked: &Asked, refusal: Refusal, sequence: u64) -> (u16, Script) {
+        match self.dialect() {
+            Dialect::Openai => (400, Script::whole(&openai_chat::refusal(refusal))),
+            Dialect::Anthropic => {
+                (400, Script::whole(&Dialect::Anthropic.error(400, anthropic::refusal(refusal), sequence)))
+            }
+            Dialect::Gemini => gemini::refusal(self, asked, refusal, sequence),
+        }
+    }
+
+    /// The event with which the provider ends a stream that it cannot go on with.
+    pub(crate) fn error_event(self, status: u16, message: &str, sequence: u64) -> Bytes {
+        let document = self.dialect().error(status, message, sequence);
+        match self {
+            Self::AnthropicMessages => script::named(&document),
+            Self::OpenaiResponses => script::named(&openai_responses::error_event(message)),
+            Self::GeminiStream { sse: false } => format!(",\r\n{document}").into(),
+            _ => script::data(&document),
         }
     }
 

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::conversation::{self, Conversation};
 use super::script::{self, Script, Step};
-use super::{Answer, Asked, Request, Tool};
-use crate::behaviour::Finish;
+use super::tool::{self, Choice};
+use super::{Answer, Asked, Request, Tool, schema};
+use crate::behaviour::{Finish, Refusal};
 
 pub(super) fn read(json: &Value) -> Result<Request, String> {
     let messages = json["messages"].as_array().ok_or("messages is missing")?;
@@ -18,16 +19,33 @@ pub(super) fn read(json: &Value) -> Result<Request, String> {
             role => turns.turn(role == Some("user"), text),
         }
     }
-    let function = &json["tools"][0]["function"];
+    let functions = tool::elements(&json["tools"]).map(|tool| &tool["function"]);
+    let offered = functions.map(|function| (&function["name"], &function["parameters"]));
     let asked = Asked {
         model: conversation::string(&json["model"]),
         stream: json["stream"] == true,
         input_tokens: turns.words(),
         include_usage: json["stream_options"]["include_usage"] == true,
-        tool: Tool::new(&function["name"], &function["parameters"]).filter(|_| turns.may_call_tool()),
+        tool: Tool::chosen(offered, choice(&json["tool_choice"]["function"]["name"], &json["tool_choice"]))
+            .filter(|_| turns.may_call_tool()),
+        schema: format(&json["response_format"], &json["response_format"]["json_schema"]["schema"]),
         ..Asked::default()
     };
     Ok(Request { asked, prompt: turns.prompt()? })
+}
+
+/// The tool choice of both of OpenAI's APIs.
+pub(super) fn choice<'a>(name: &'a Value, choice: &'a Value) -> Choice<'a> {
+    name.as_str().map_or_else(|| Choice::of_word(choice), Choice::Named)
+}
+
+/// The form of the text in both of OpenAI's APIs.
+pub(super) fn format(format: &Value, schema: &Value) -> Option<Box<Value>> {
+    match format["type"].as_str() {
+        Some("json_schema") => Some(Box::new(schema.clone())),
+        Some("json_object") => Some(Box::new(schema::any_object())),
+        _ => None,
+    }
 }
 
 pub(super) fn whole(asked: &Asked, answer: &Answer) -> Script {
@@ -103,6 +121,19 @@ fn finish_reason(asked: &Asked, answer: &Answer) -> &'static str {
     }
 }
 
+/// The error document of a request that is refused.
+pub(super) fn refusal(refusal: Refusal) -> Value {
+    let (message, param, code) = match refusal {
+        Refusal::ContextLength => (
+            "This model's maximum context length is 128000 tokens, and the input has 128001 tokens.",
+            "messages",
+            "context_length_exceeded",
+        ),
+        Refusal::ContentFilter => ("The prompt was stopped by the content filter.", "prompt", "content_filter"),
+    };
+    json!({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}})
+}
+
 pub(super) fn error_type(status: u16) -> &'static str {
     match status {
         401 => "invalid_request_error",
@@ -150,6 +181,26 @@ mod tests {
         assert!(events[4].contains(r#""finish_reason":"stop""#));
         assert!(events[5].contains(r#""completion_tokens":3"#));
         assert_eq!(events[6], "data: [DONE]");
+    }
+
+    #[test]
+    fn the_text_fits_the_schema_that_the_request_gives() {
+        let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+        let format = json!({"type": "json_schema", "json_schema": {"name": "f", "schema": schema}});
+        let user = json!({"role": "user", "content": "x"});
+        let asked = read(&json!({"messages": [user], "response_format": format})).unwrap().asked;
+        let answer = answer(false).in_form(&asked);
+        assert_eq!(answer.text(), r#"{"city":"Echo x"}"#);
+        assert_eq!(answer.pieces().len(), 3);
+    }
+
+    #[test]
+    fn a_request_may_insist_on_a_tool() {
+        let user = json!({"role": "user", "content": "x"});
+        let tools = json!([{"function": {"name": "f"}}, {"function": {"name": "g"}}]);
+        let choice = json!({"type": "function", "function": {"name": "g"}});
+        let asked = read(&json!({"messages": [user], "tools": tools, "tool_choice": choice})).unwrap().asked;
+        assert_eq!(answer(false).tool(&asked).unwrap().name, "g");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::conversation::{self, Conversation};
+use super::openai_chat::{choice, format};
 use super::script::{self, Script, Step};
+use super::tool;
 use super::{Answer, Asked, Request, Tool};
 use crate::behaviour::Finish;
 
@@ -15,12 +17,14 @@ pub(super) fn read(json: &Value) -> Result<Request, String> {
         Value::Array(items) => items.iter().for_each(|item| read_item(&mut turns, item)),
         _ => return Err("input is missing".to_owned()),
     }
-    let tool = &json["tools"][0];
+    let offered = tool::elements(&json["tools"]).map(|tool| (&tool["name"], &tool["parameters"]));
     let asked = Asked {
         model: conversation::string(&json["model"]),
         stream: json["stream"] == true,
         input_tokens: turns.words(),
-        tool: Tool::new(&tool["name"], &tool["parameters"]).filter(|_| turns.may_call_tool()),
+        tool: Tool::chosen(offered, choice(&json["tool_choice"]["name"], &json["tool_choice"]))
+            .filter(|_| turns.may_call_tool()),
+        schema: format(&json["text"]["format"], &json["text"]["format"]["schema"]),
         ..Asked::default()
     };
     Ok(Request { asked, prompt: turns.prompt()? })
@@ -112,6 +116,11 @@ fn merged(mut into: Value, more: Value) -> Value {
         into.extend(more);
     }
     into
+}
+
+/// The event of a stream that cannot go on.
+pub(super) fn error_event(message: &str) -> Value {
+    json!({"type": "error", "code": "server_error", "message": message, "param": null, "sequence_number": 9})
 }
 
 fn finished(asked: &Asked, answer: &Answer) -> Value {

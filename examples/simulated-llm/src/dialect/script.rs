@@ -1,7 +1,12 @@
 //! A reply as the steps in which it is sent.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 use serde_json::Value;
+
+/// Half an event, and what is none.
+pub(crate) const BROKEN_EVENT: &str = "data: {\"id\": \"sim\", \"choices\": [{\n\n<html>";
 
 /// The type of a body of events.
 const EVENTS: &str = "text/event-stream; charset=utf-8";
@@ -24,6 +29,10 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    pub(crate) fn is_token(&self) -> bool {
+        matches!(self, Self::Token(_))
+    }
+
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Self::Now(bytes) | Self::Token(bytes) => bytes,
@@ -45,9 +54,36 @@ impl Script {
         self.content_type == EVENTS && self.streamed
     }
 
+    /// Begins like this script and ends with something else, complete as HTTP.
+    pub(crate) fn half_and(self, ending: Bytes) -> Self {
+        let steps = first_half(self.steps).into_iter().chain([Step::Now(ending)]).collect();
+        Self { steps, ..self }
+    }
+
+    /// The same bytes, so many at a time, each piece when a token is due.
+    pub(crate) fn dripped(self, size: NonZeroUsize) -> Self {
+        let all: Vec<u8> = self.steps.into_iter().flat_map(Step::into_bytes).collect();
+        let steps = all.chunks(size.get()).map(|piece| Step::Token(Bytes::copy_from_slice(piece))).collect();
+        Self { steps, ..self }
+    }
+
     #[cfg(test)]
     pub(super) fn text(self) -> String {
         self.steps.into_iter().map(|step| String::from_utf8_lossy(&step.into_bytes()).into_owned()).collect()
+    }
+}
+
+/// Half of the steps, or half of the only one.
+pub(crate) fn first_half(mut steps: Vec<Step>) -> Vec<Step> {
+    match steps.len() {
+        1 => {
+            let bytes = steps.remove(0).into_bytes();
+            vec![Step::Now(bytes.slice(..bytes.len() / 2))]
+        }
+        count => {
+            steps.truncate(count / 2);
+            steps
+        }
     }
 }
 
@@ -65,4 +101,26 @@ pub(super) fn named(value: &Value) -> Bytes {
 pub(super) fn fragments(arguments: &Value) -> Vec<String> {
     let text: Vec<char> = arguments.to_string().chars().collect();
     text.chunks(text.len().div_ceil(3).max(1)).map(|part| part.iter().collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script() -> Script {
+        Script::events(vec![Step::Now("one".into()), Step::Token("two".into()), Step::Token("three".into())])
+    }
+
+    #[test]
+    fn a_body_that_goes_wrong_begins_well() {
+        assert_eq!(script().half_and("?".into()).text(), "one?");
+        assert_eq!(Script::whole(&Value::Null).half_and("?".into()).text(), "nu?");
+    }
+
+    #[test]
+    fn dripping_changes_when_bytes_come_and_nothing_else() {
+        let dripped = script().dripped(NonZeroUsize::new(4).unwrap());
+        assert_eq!(dripped.steps.len(), 3);
+        assert_eq!(dripped.text(), script().text());
+    }
 }

@@ -1,0 +1,92 @@
+"""Where a library can send its calls: to the provider itself, or to it through Siding in one of several ways. A test
+that holds for each of them says so once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.addresses import free_address, listens
+from harness.scripted_worker import ScriptedWorker
+from harness.siding import Siding, knows
+from harness.simulated_llm import DIALECTS, SimulatedLLM
+from harness.steps import Answer, always
+from harness.waiting import until
+from unhindered import unhindered
+
+# What clients of a terminated route send belongs to them; the provider gets this one.
+PROVIDER_KEY = "sk-of-the-provider"
+
+
+@dataclass
+class Entry:
+    """
+    One way to a provider of its own. `bases` are base URLs without a version, by dialect; `own_key` is the key that the
+    provider gets where it is not the client's.
+    """
+
+    llm: SimulatedLLM
+    bases: dict[str, str]
+    siding: Siding | None = None
+    own_key: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def without_addresses(self, text: str) -> str:
+        """A text in which it does not show which way was taken."""
+        for address in sorted({*self.bases.values(), self.llm.url}, key=len, reverse=True):
+            text = text.replace(address, "BASE").replace(address.partition("//")[2], "BASE")
+        return text
+
+
+def direct(stack: ExitStack, directory: Path) -> Entry:
+    """The provider itself, which every other entry point is compared with."""
+    llm = _provider(stack, directory)
+    return Entry(llm, llm.providers())
+
+
+def egress(stack: ExitStack, directory: Path) -> Entry:
+    """The listener for calls from outside a request."""
+    address = free_address()
+    llm = _provider(stack, directory)
+    app = stack.enter_context(ScriptedWorker(always(Answer())))
+    settings = {"server": {"egress": address}, "providers": dict.fromkeys(DIALECTS, unhindered(directory))}
+    proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
+    until("the egress to listen", lambda: listens(address))
+    return Entry(llm, {dialect: f"http://{address}/{dialect}" for dialect in DIALECTS}, proxy)
+
+
+def terminate(stack: ExitStack, directory: Path) -> Entry:
+    """Routes that Siding answers from a provider, with a key of its own, after the app has let the client in."""
+    routes = [_terminated(path, dialect) for path, dialect in TERMINATED.items()]
+    if not knows(directory, "terminate", {"routes": routes}):
+        pytest.skip("this Siding does not terminate routes")
+    llm = _provider(stack, directory)
+    app = stack.enter_context(ScriptedWorker(always(Answer(204, b""))))
+    own = {"api_key_env": "PROVIDER_KEY", **unhindered(directory)}
+    settings = {"routes": routes, "providers": dict.fromkeys(DIALECTS, own)}
+    environment = {"PROVIDER_KEY": PROVIDER_KEY}
+    proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings, environment=environment))
+    return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY)
+
+
+ENTRIES: dict[str, Callable[[ExitStack, Path], Entry]] = {"egress": egress, "terminate": terminate}
+
+TERMINATED = {
+    "/v1/chat/completions": "openai",
+    "/v1/responses": "openai",
+    "/v1/embeddings": "openai",
+    "/v1/messages": "anthropic",
+    "/v1beta/models/**": "gemini",
+}
+
+
+def _terminated(path: str, provider: str) -> dict[str, Any]:
+    return {"path": path, "terminate": {"provider": provider, "authorize": "/internal/llm-auth/"}}
+
+
+def _provider(stack: ExitStack, directory: Path) -> SimulatedLLM:
+    return stack.enter_context(SimulatedLLM(directory, "--token-rate", "1000"))
