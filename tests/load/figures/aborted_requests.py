@@ -47,7 +47,7 @@ class Remains:
     """After the first crowd and after the last."""
     rss: list[int] = field(default_factory=list)
     """After each tenth."""
-    saved: int = 0
+    outlived: int = 0
 
     @property
     def count(self) -> int:
@@ -87,15 +87,15 @@ async def at_all_points(directory: Path) -> AsyncGenerator[Figure, None]:
             tenths = " ".join(f"{rss / 2**20:.1f}" for rss in remains.rss)
             details = f"MiB after each tenth of {10 * TENTH}: {tenths}"
             yield Figure(f"{point.name}: growth of memory", remains.growth, "at most", GROWTH_MIB, "MiB", details)
-            if point.is_saved:
-                yield Figure(f"{point.name}: last passes", remains.saved, "at least", 10 * TENTH)
+            if point.outlives:
+                yield Figure(f"{point.name}: {point.outlives}", remains.outlived, "at least", 10 * TENTH)
 
 
 async def at(stand: Stand, point: Point) -> Remains:
     """All requests of one point."""
     size = WORKERS * point.crowd_per_worker
     remains, first = Remains(), None
-    saved = stand.gauge("siding_relay_passes_total")
+    outlived = stand.gauges()[point.outlives]
     for number in range(10 * TENTH // size):
         await one_crowd(stand, point, number, size)
         remains.left, last = await stand.rest(first)
@@ -105,7 +105,7 @@ async def at(stand: Stand, point: Point) -> Remains:
             break
         if (number + 1) * size % TENTH == 0:
             remains.rss.append(stand.rss())
-    remains.saved = stand.gauge("siding_relay_passes_total") - saved
+    remains.outlived = stand.gauges()[point.outlives] - outlived
     return remains
 
 
@@ -123,4 +123,4 @@ def asked(point: Point, number: int, each: int) -> bytes:
     """The request of one of a crowd: like no other, or like all of its crowd's."""
     name = f"{point.name} {number}" if point.shares else f"{point.name} {number} {each}"
     prompt = None if point.prompt is None else f"{point.prompt} {name}"
-    return request(point.target.format(n=number), prompt, stream=point.streams, short_of=point.short_of)
+    return request(point.target.format(n=number), prompt, point.headers, stream=point.streams, short_of=point.short_of)

@@ -33,8 +33,10 @@ class Point:
     shares: bool = False
     by_egress: bool = False
     crowd_per_worker: int = 2
-    is_saved: bool = False
-    """The last pass comes though the client has left."""
+    headers: str = ""
+    """Further lines of the request."""
+    outlives: str = ""
+    """Counts what goes on to its end though the client has left: a metric."""
 
     @property
     def name(self) -> str:
@@ -84,7 +86,10 @@ def passing(mode: str, target: str) -> list[Point]:
 REPLAY, RELAY, FINISH = (Move.REPLAY,), (Move.RELAY, Move.ANSWER), (Move.RELAY_TO_THE_END, Move.ANSWER)
 EGRESS = "/openai/v1/chat/completions"
 CALL_WAITS, MID_STREAM = "while its call waits", "in the middle of the stream"
+TERMINATED = "/llm/v1/chat/completions"
 SLOW = "[tokens=8][token-rate=4]"
+SAVED, JOBS = "siding_relay_passes_total", "siding_jobs_ended_total"
+JOB = "Prefer: respond-async, wait=60\r\n"
 
 POINTS = [
     *passing("pass-through", "/through/chat"),
@@ -95,8 +100,24 @@ POINTS = [
     Point("relay", CALL_WAITS, RELAY, waiting, prompt="[hang]"),
     Point("relay", "after a comment of ours", RELAY, reading, prompt="[hang]"),
     Point("relay", MID_STREAM, RELAY, reading, prompt="[hang-body]"),
-    Point("relay", f"{MID_STREAM}, to be saved", FINISH, reading, prompt=SLOW, is_saved=True),
-    Point("relay", "during the last pass", (Move.RELAY, Move.HOLD), finished_and_in_passes, is_saved=True),
+    Point("relay", f"{MID_STREAM}, to be saved", FINISH, reading, prompt=SLOW, outlives=SAVED),
+    Point("relay", "during the last pass", (Move.RELAY, Move.HOLD), finished_and_in_passes, outlives=SAVED),
+    Point("terminated", "before its body", (Move.ANSWER,), arrived, TERMINATED, short_of=1),
+    Point("terminated", "queued for and in its authorization", (Move.HOLD,), in_passes, TERMINATED),
+    Point("terminated", CALL_WAITS, (Move.ANSWER,), waiting, TERMINATED, "[hang]"),
+    Point("terminated", MID_STREAM, (Move.ANSWER,), reading, TERMINATED, "[hang-body]"),
+    Point("background", "queued and in its pass", (Move.HOLD,), in_passes, "/jobs/chat", headers=JOB, outlives=JOBS),
+    Point(
+        "background",
+        CALL_WAITS,
+        (Move.REPLAY, Move.ANSWER),
+        waiting,
+        "/jobs/chat",
+        "[latency=3s]",
+        streams=False,
+        headers=JOB,
+        outlives=JOBS,
+    ),
     Point("egress", "before its body", (), arrived, EGRESS, short_of=1, by_egress=True),
     Point("egress", CALL_WAITS, (), waiting, EGRESS, "[hang]", streams=False, by_egress=True),
     Point("egress", MID_STREAM, (), reading, EGRESS, "[hang-body]", by_egress=True),

@@ -28,6 +28,7 @@ GAUGES = (
     "siding_calls_in_flight",
     "siding_flights_in_flight",
     "siding_coalesced_waiting",
+    "siding_jobs",
     "siding_buffered_bytes",
 )
 # Of src/http1/pool.rs.
@@ -121,9 +122,13 @@ async def standing(directory: Path, workers: int) -> AsyncIterator[Stand]:
             "queue": {"capacity": 4 * workers, "timeout": PATIENCE},
         },
         "handoff": {"deadline": "30m", "relay_keepalive": "1s"},
+        # Results are kept though their clients have left; the oldest make room, of fewer than a tenth of the requests.
+        "background": {"capacity": f"{max(4 * workers, 64)}KiB", "max_result": "16KiB", "max_jobs": 4 * workers},
         "routes": [
             {"path": "/through/**", "handoff": False},
             {"path": "/shared/**", "cache": {"ttl": "0s", "scope": "public"}},
+            {"path": "/llm/**", "terminate": {"provider": "openai", "authorize": "/allowed/", "strip": "/llm"}},
+            {"path": "/jobs/**", "background": True},
         ],
     }
     with SimulatedLLM(directory) as llm, Siding(directory, address, llm.providers(), settings) as siding:

@@ -75,11 +75,15 @@ class Crowd:
             visitor.leave()
 
 
-def request(target: str, prompt: str | None, *, stream: bool = True, short_of: int = 0) -> bytes:
-    """A chat completion to POST, or without a prompt a GET. Of its body the last `short_of` bytes are not sent."""
+def request(target: str, prompt: str | None, headers: str = "", *, stream: bool = True, short_of: int = 0) -> bytes:
+    """
+    A chat completion to POST, or without a prompt a GET. Of its body the last `short_of` bytes are not sent. `headers`
+    are further lines with their ends.
+    """
+    headers = f"Host: siding\r\n{headers}"
     if prompt is None:
-        return f"GET {target} HTTP/1.1\r\nHost: siding\r\n\r\n".encode()
+        return f"GET {target} HTTP/1.1\r\n{headers}\r\n".encode()
     document = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}], "stream": stream}
     body = json.dumps(document).encode()
-    headers = f"Host: siding\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    return f"POST {target} HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body[: len(body) - short_of]
+    headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"POST {target} HTTP/1.1\r\n{headers}\r\n".encode() + body[: len(body) - short_of]
