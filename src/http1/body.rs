@@ -4,8 +4,12 @@ use bytes::Bytes;
 
 use super::Error;
 use super::chunked::Chunked;
-use super::connection::Connection;
+use super::connection::{Connection, READ};
 use super::pool::Pool;
+
+/// A piece below this many bytes is copied out of the buffer into which it was read, which it would keep whole: events
+/// of a stream are small, and kept for as long as anybody may still ask for them.
+const WORTH_ITS_BUFFER: usize = READ / 4;
 
 /// How a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +100,8 @@ impl Body {
         if has_ended {
             self.end();
         }
+        let is_worth_it = data.len() >= WORTH_ITS_BUFFER;
+        let data = if is_worth_it { data } else { Bytes::copy_from_slice(&data) };
         Ok((!data.is_empty()).then_some(data))
     }
 

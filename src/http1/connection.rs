@@ -11,7 +11,7 @@ use super::head::{self, Head};
 use super::stream::Stream;
 
 /// Room made for one read, in bytes.
-const READ: usize = 16 * 1024;
+pub(super) const READ: usize = 16 * 1024;
 /// Buffers handed to the kernel at once: head, journal, body.
 const SLICES: usize = 4;
 /// The longest response head, in bytes.

@@ -107,6 +107,23 @@ async fn interim_answers_are_skipped_and_a_body_may_end_with_the_connection() {
 }
 
 #[tokio::test]
+async fn a_small_piece_of_a_body_does_not_keep_the_buffer_it_was_read_into() {
+    let (listener, client) = server().await;
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream, &QUESTION).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nevent\r\n").await.unwrap();
+        stream
+    });
+    let mut response = ask(&client, &QUESTION).await.unwrap();
+    let piece = response.body.next().await.unwrap().unwrap();
+    drop((response, serving.await.unwrap()));
+    let kept = piece.try_into_mut().unwrap();
+    assert_eq!(kept, "event");
+    assert!(kept.capacity() < 64, "{}", kept.capacity());
+}
+
+#[tokio::test]
 async fn what_is_cut_short_is_an_error_and_never_a_short_answer() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"[..],
