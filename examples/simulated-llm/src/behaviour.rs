@@ -26,6 +26,8 @@ pub struct Behaviour {
     pub finish: Finish,
     /// Call a tool, if the request offers one.
     pub tool: bool,
+    /// Each event of a stream tells when it was sent.
+    pub stamp: bool,
     /// The body comes this many bytes at a time, a piece when a token is due.
     pub drip: Option<NonZeroUsize>,
     /// A fault instead of a good answer.
@@ -44,6 +46,7 @@ impl Default for Behaviour {
             fail_first: None,
             finish: Finish::Stop,
             tool: false,
+            stamp: false,
             drip: None,
             fault: Fault::None,
         }

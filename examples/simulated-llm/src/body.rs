@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::dialect::{Script, Step, first_half};
+use crate::stamp::{self, Stamp};
 use crate::tally::{Ending, InFlight};
 use crate::wire::WireFault;
 
@@ -41,6 +42,8 @@ pub(crate) struct ReplyBody {
     length: Option<u64>,
     pace: Option<Pace>,
     tail: Tail,
+    /// When the call was here, if events are to tell when they are sent.
+    stamped: Option<Duration>,
     /// Gives what was sent before a close the time to leave.
     closing: Option<Pin<Box<Sleep>>>,
     call: Option<InFlight>,
@@ -50,7 +53,8 @@ impl ReplyBody {
     /// A body that belongs to no call.
     pub(crate) fn plain(script: Script) -> Self {
         let length = (!script.streamed).then(|| length(&script.steps));
-        Self { steps: script.steps.into_iter(), length, pace: None, tail: Tail::End, closing: None, call: None }
+        let steps = script.steps.into_iter();
+        Self { steps, length, pace: None, tail: Tail::End, stamped: None, closing: None, call: None }
     }
 
     /// The body of a call's reply, with `interval` between tokens.
@@ -62,6 +66,11 @@ impl ReplyBody {
             body.steps = first_half(body.steps.collect()).into_iter();
         }
         body
+    }
+
+    /// Makes its events tell when they are sent, if it is said when the call was here.
+    pub(crate) fn stamped(self, received: Option<Duration>) -> Self {
+        Self { stamped: received, ..self }
     }
 
     fn after_the_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -101,7 +110,8 @@ impl Body for ReplyBody {
         if this.steps.as_slice().is_empty() && this.tail.is_end() {
             this.end(Ending::Completed);
         }
-        Poll::Ready(step.map(|step| Ok(Frame::data(step.into_bytes()))))
+        let stamped = this.stamped;
+        Poll::Ready(step.map(|step| Ok(Frame::data(on_its_way(step.into_bytes(), stamped)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -110,6 +120,14 @@ impl Body for ReplyBody {
 
     fn size_hint(&self) -> SizeHint {
         self.length.map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+/// An event as it is sent, with its stamp if there is to be one.
+fn on_its_way(event: Bytes, received: Option<Duration>) -> Bytes {
+    match received {
+        None => event,
+        Some(received) => [Stamp { received, sent: stamp::now() }.line().as_bytes(), &event].concat().into(),
     }
 }
 

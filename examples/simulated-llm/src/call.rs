@@ -3,7 +3,7 @@
 use std::future;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -20,6 +20,7 @@ use crate::dialect::{Answer, Asked, BROKEN_EVENT, Dialect, Endpoint, Script, Ste
 use crate::directive;
 use crate::recorder::Recorded;
 use crate::simulation::Simulation;
+use crate::stamp;
 use crate::tally::{Ending, InFlight};
 use crate::wire::WireFault;
 
@@ -34,6 +35,8 @@ struct Waiting {
     asked: Asked,
     opening: String,
     behaviour: Behaviour,
+    /// Since the Unix epoch.
+    received: Duration,
     in_flight: InFlight,
 }
 
@@ -62,6 +65,7 @@ pub(crate) async fn answer_call(
 
 /// Everything that needs the request itself, so that none of it is kept while the call waits.
 fn begin(simulation: &Simulation, endpoint: Endpoint, parts: Parts, body: Bytes) -> Result<Waiting, Refused> {
+    let received = stamp::now();
     let read = endpoint.read(parts.uri.path(), &body);
     let prompt = read.as_ref().map_or("", |request| &request.prompt);
     let fingerprint = answer::fingerprint(prompt);
@@ -79,7 +83,7 @@ fn begin(simulation: &Simulation, endpoint: Endpoint, parts: Parts, body: Bytes)
     };
     let behaviour = behaviour(simulation, &request.prompt, in_flight.ordinal);
     let opening = answer::opening(&request.prompt);
-    Ok(Waiting { endpoint, asked: request.asked, opening, behaviour, in_flight })
+    Ok(Waiting { endpoint, asked: request.asked, opening, behaviour, received, in_flight })
 }
 
 fn behaviour(simulation: &Simulation, prompt: &str, ordinal: u64) -> Behaviour {
@@ -131,16 +135,19 @@ fn reply(waiting: Waiting, tail: Tail) -> Response<ReplyBody> {
 
 /// A reply whose script is changed before it is sent.
 fn reply_with(waiting: Waiting, tail: Tail, change: impl FnOnce(Script) -> Script) -> Response<ReplyBody> {
-    let Waiting { endpoint, asked, opening, behaviour, in_flight } = waiting;
-    let answer = Answer::new(opening, &behaviour, in_flight.sequence, now()).in_form(&asked);
+    let Waiting { endpoint, asked, opening, behaviour, received, in_flight } = waiting;
+    let answer = Answer::new(opening, &behaviour, in_flight.sequence, stamp::now().as_secs()).in_form(&asked);
     let script = change(endpoint.reply(&asked, &answer));
+    // What drips are no events.
+    let is_stamped = behaviour.stamp && behaviour.drip.is_none() && script.is_of_events();
     let script = match behaviour.drip {
         Some(size) => script.dripped(size),
         None => script,
     };
     let interval = Duration::from_secs_f64(1.0 / behaviour.token_rate);
     let head = head(endpoint.dialect(), 200, in_flight.sequence);
-    with_body(head, script, |script| ReplyBody::of_call(script, interval, tail, in_flight))
+    let received = is_stamped.then_some(received);
+    with_body(head, script, |script| ReplyBody::of_call(script, interval, tail, in_flight).stamped(received))
 }
 
 /// Well-formed HTTP that holds half a document.
@@ -229,8 +236,4 @@ pub(crate) fn with_body(head: Builder, script: Script, body: impl FnOnce(Script)
     let head = head.header("content-type", script.content_type);
     let head = if script.streamed { head.header("cache-control", "no-cache") } else { head };
     head.body(body(script)).expect("our own header names and values are valid")
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

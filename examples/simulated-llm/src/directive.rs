@@ -67,6 +67,7 @@ fn set(name: &str, value: &str, behaviour: &mut Behaviour) -> Option<()> {
 fn switch(name: &str, behaviour: &mut Behaviour) -> Option<()> {
     match name {
         "tool" => behaviour.tool = true,
+        "stamp" => behaviour.stamp = true,
         "hang" => behaviour.fault = Fault::Hang,
         "hang-body" => behaviour.fault = Fault::HangBody,
         "reset" => behaviour.fault = Fault::Reset,

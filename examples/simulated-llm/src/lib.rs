@@ -7,12 +7,14 @@
 //! waits, and replies in the provider's own format with an answer that is a function of the prompt (`answer`).
 //! `tally` counts calls and `recorder` keeps the last requests, so that a test sees what the provider was asked.
 //!
-//! The [`answer`] module is public: load generators use it to check what they got.
+//! The [`answer`] and [`stamp`] modules are public: load generators use them to check what they got, and to tell how long
+//! it was on its way.
 
 pub mod answer;
 pub mod behaviour;
 pub mod directive;
 pub mod server;
+pub mod stamp;
 
 mod body;
 mod call;

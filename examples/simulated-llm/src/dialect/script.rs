@@ -8,6 +8,9 @@ use serde_json::Value;
 /// Half an event, and what is none.
 pub(crate) const BROKEN_EVENT: &str = "data: {\"id\": \"sim\", \"choices\": [{\n\n<html>";
 
+/// The type of a body of events.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+
 /// The body of a reply.
 pub(crate) struct Script {
     pub(crate) content_type: &'static str,
@@ -43,7 +46,12 @@ impl Script {
     }
 
     pub(super) fn events(steps: Vec<Step>) -> Self {
-        Self { content_type: "text/event-stream; charset=utf-8", steps, streamed: true }
+        Self { content_type: EVENTS, steps, streamed: true }
+    }
+
+    /// Whether its steps are server-sent events.
+    pub(crate) fn is_of_events(&self) -> bool {
+        self.content_type == EVENTS && self.streamed
     }
 
     /// Begins like this script and ends with something else, complete as HTTP.

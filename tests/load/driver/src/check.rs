@@ -12,6 +12,24 @@ pub(crate) fn is_answer_to(request: &[u8], response: &[u8]) -> bool {
     }
 }
 
+/// Whether `stream` is the whole of the simulated LLM's answer to the prompt in `request`, in the events of a chat
+/// completion.
+pub(crate) fn is_streamed_answer_to(request: &[u8], stream: &[u8]) -> bool {
+    let prompt = serde_json::from_slice::<Value>(request).ok().and_then(|body| prompt(&body));
+    let (Some(prompt), Ok(stream)) = (prompt, std::str::from_utf8(stream)) else { return false };
+    let opening = answer::opening(&prompt);
+    let mut events = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let is_whole = events.next_back() == Some("[DONE]");
+    let mut text = String::new();
+    while text.len() < opening.len()
+        && let Some(event) = events.next()
+    {
+        let chunk: Value = serde_json::from_str(event).unwrap_or_default();
+        text.push_str(chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
+    }
+    is_whole && text.starts_with(&opening)
+}
+
 /// The chat project's prompt, or that of a chat completion.
 fn prompt(body: &Value) -> Option<String> {
     let text = body["prompt"].as_str().or_else(|| body["messages"].as_array()?.last()?["content"].as_str());
@@ -42,6 +60,19 @@ mod tests {
         ] {
             assert!(is_answer_to(REQUEST, response.as_bytes()), "{response}");
         }
+    }
+
+    #[test]
+    fn a_stream_passes_when_it_is_the_answer_and_whole() {
+        let chunk =
+            |text: &str| format!("data: {}\n\n", serde_json::json!({"choices": [{"delta": {"content": text}}]}));
+        let (first, second) = (chunk("Echo 185f8db32271: "), chunk("Hello track"));
+        let done = "data: [DONE]\n\n";
+        let is_answer = |stream: String| is_streamed_answer_to(REQUEST, stream.as_bytes());
+        assert!(is_answer(format!(": received 1 sent 2\n{first}: keep-alive\n\n{second}{done}")));
+        assert!(!is_answer(format!("{first}{second}")), "it breaks off");
+        assert!(!is_answer(format!("{}{second}{done}", chunk("Echo 000000000000: "))), "it is somebody else's");
+        assert!(!is_answer(String::new()));
     }
 
     #[test]

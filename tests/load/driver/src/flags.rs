@@ -20,6 +20,13 @@ pub(crate) struct Flags {
     /// The answer must be the simulated LLM's answer to the prompt in the body.
     #[arg(long, requires = "body_template")]
     pub(crate) expect_echo: bool,
+    /// Read answers as server-sent events, and report when they arrived, and after which time on their way where the
+    /// simulated LLM stamped them. An answer without any is wrong; so is, with --expect-echo, one that breaks off.
+    #[arg(long)]
+    pub(crate) stream: bool,
+    /// Report every time of a stream besides how they are spread.
+    #[arg(long, requires_all = ["stream", "json"])]
+    pub(crate) samples: bool,
     /// Requests in flight in the closed loop.
     #[arg(long, default_value_t = 1)]
     pub(crate) concurrency: usize,

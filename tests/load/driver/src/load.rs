@@ -30,7 +30,7 @@ pub(crate) async fn run(flags: Flags) -> Result<Summary, String> {
     let run = Rc::new(Run::new(flags)?);
     LocalSet::new().run_until(drive(Rc::clone(&run))).await;
     let elapsed = run.schedule.counted(Instant::now());
-    let summary = run.record.borrow_mut().summary(elapsed, *run.in_flight.borrow());
+    let summary = run.record.borrow_mut().summary(elapsed, *run.in_flight.borrow(), run.flags.samples);
     Ok(summary)
 }
 
@@ -108,7 +108,7 @@ impl Run {
     }
 
     fn visitor(&self) -> Visitor {
-        Visitor::new(Rc::clone(&self.target), self.flags.expect_echo, self.flags.timeout)
+        Visitor::new(Rc::clone(&self.target), &self.flags)
     }
 
     fn goes_on(&self) -> bool {
@@ -122,10 +122,11 @@ impl Run {
         *self.in_flight.borrow_mut() += 1;
         let outcome = visitor.visit().await;
         *self.in_flight.borrow_mut() -= 1;
+        let failed = outcome.is_err();
         if Instant::now() >= self.schedule.counts_from() {
             self.record.borrow_mut().add(outcome, since.elapsed());
         }
-        outcome.is_err()
+        failed
     }
 }
 

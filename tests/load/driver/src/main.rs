@@ -1,13 +1,16 @@
 //! `load-driver`: HTTP load whose answers are checked.
 //!
 //! `load` makes requests in a closed loop, or at a fixed rate; `schedule` says from when to when they count. `visitor` makes one at a time on
-//! a connection of its own. `target` knows what is sent, `check` what must come back, `report` what is told.
+//! a connection of its own; `stream` takes down when a stream's events arrive. `target` knows what is sent, `check` what
+//! must come back, `report` what is told.
 
 mod check;
+mod distribution;
 mod flags;
 mod load;
 mod report;
 mod schedule;
+mod stream;
 mod target;
 mod visitor;
 

@@ -1,10 +1,13 @@
-//! What happened: counts, errors by kind and latencies.
+//! What happened: counts, errors by kind, latencies, and the times of streams.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::distribution::Distribution;
+use crate::stream::{Listener, Samples, Streams};
 
 /// How a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,10 @@ impl fmt::Display for Kind {
 /// Collects outcomes while the load runs.
 #[derive(Default)]
 pub(crate) struct Record {
-    latencies: Vec<Duration>,
+    /// In milliseconds.
+    latencies: Vec<f64>,
+    /// Of good answers; only where streams are read as such.
+    streams: Option<Samples>,
     errors: BTreeMap<String, u64>,
 }
 
@@ -48,22 +54,20 @@ pub(crate) struct Summary {
     pub(crate) seconds: f64,
     /// Good answers a second.
     pub(crate) throughput: f64,
-    pub(crate) latency_ms: Option<Latency>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct Latency {
-    pub(crate) mean: f64,
-    pub(crate) p50: f64,
-    pub(crate) p90: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
+    pub(crate) latency_ms: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) streams: Option<Streams>,
 }
 
 impl Record {
-    pub(crate) fn add(&mut self, outcome: Result<(), Kind>, latency: Duration) {
+    pub(crate) fn add(&mut self, outcome: Result<Option<Listener>, Kind>, latency: Duration) {
         match outcome {
-            Ok(()) => self.latencies.push(latency),
+            Ok(stream) => {
+                self.latencies.push(latency.as_secs_f64() * 1000.0);
+                if let Some(stream) = stream {
+                    self.streams.get_or_insert_default().add(&stream);
+                }
+            }
             Err(kind) => *self.errors.entry(kind.to_string()).or_default() += 1,
         }
     }
@@ -76,7 +80,8 @@ impl Record {
         self.errors.values().sum()
     }
 
-    pub(crate) fn summary(&mut self, elapsed: Duration, unanswered: u64) -> Summary {
+    /// With `samples`, every time of streams is told too.
+    pub(crate) fn summary(&mut self, elapsed: Duration, unanswered: u64, samples: bool) -> Summary {
         let seconds = elapsed.as_secs_f64();
         Summary {
             good: self.good(),
@@ -85,19 +90,10 @@ impl Record {
             unanswered,
             seconds,
             throughput: if seconds > 0.0 { self.good() as f64 / seconds } else { 0.0 },
-            latency_ms: latency(&mut self.latencies),
+            latency_ms: Distribution::of(&mut self.latencies),
+            streams: self.streams.as_mut().map(|streams| streams.summary(samples)),
         }
     }
-}
-
-fn latency(all: &mut [Duration]) -> Option<Latency> {
-    all.sort_unstable();
-    let max = *all.last()?;
-    let ms = |latency: Duration| latency.as_secs_f64() * 1000.0;
-    // The smallest value that at least this share of the answers did not exceed.
-    let at = |share: f64| ms(all[((all.len() as f64 * share).ceil() as usize).clamp(1, all.len()) - 1]);
-    let mean = all.iter().copied().map(ms).sum::<f64>() / all.len() as f64;
-    Some(Latency { mean, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: ms(max) })
 }
 
 impl fmt::Display for Summary {
@@ -108,8 +104,10 @@ impl fmt::Display for Summary {
             self.good, self.failed, self.seconds, self.throughput
         )?;
         if let Some(latency) = &self.latency_ms {
-            let Latency { mean, p50, p90, p99, max } = latency;
-            write!(f, "\nlatency in ms: mean {mean:.1}, p50 {p50:.1}, p90 {p90:.1}, p99 {p99:.1}, max {max:.1}")?;
+            write!(f, "\nlatency in ms: {latency:.1}")?;
+        }
+        for (name, found) in self.streams.iter().flat_map(Streams::told) {
+            write!(f, "\n{name} in ms: {found:.3}")?;
         }
         for (kind, count) in &self.errors {
             write!(f, "\n{count} x {kind}")?;
@@ -128,9 +126,9 @@ mod tests {
     #[test]
     fn percentiles_are_of_good_answers_only() {
         let mut record = Record::default();
-        (1..=100).for_each(|ms| record.add(Ok(()), Duration::from_millis(ms)));
+        (1..=100).for_each(|ms| record.add(Ok(None), Duration::from_millis(ms)));
         record.add(Err(Kind::Status(503)), Duration::from_secs(9));
-        let summary = record.summary(Duration::from_secs(10), 0);
+        let summary = record.summary(Duration::from_secs(10), 0, false);
         let latency = summary.latency_ms.unwrap();
         assert_eq!((latency.p50, latency.p90, latency.p99, latency.max), (50.0, 90.0, 99.0, 100.0));
         assert_eq!((summary.throughput, summary.failed, summary.errors["status 503"]), (10.0, 1, 1));
@@ -138,6 +136,6 @@ mod tests {
 
     #[test]
     fn a_run_without_good_answers_has_no_latency() {
-        assert!(Record::default().summary(Duration::ZERO, 0).latency_ms.is_none());
+        assert!(Record::default().summary(Duration::ZERO, 0, false).latency_ms.is_none());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -12,23 +13,27 @@ use tokio::time::Instant;
 use tokio::time::timeout_at;
 
 use crate::check;
+use crate::flags::Flags;
 use crate::report::Kind;
+use crate::stream::Listener;
 use crate::target::Target;
 
 pub(crate) struct Visitor {
     target: Rc<Target>,
     expect_echo: bool,
+    stream: bool,
     timeout: Duration,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Visitor {
-    pub(crate) fn new(target: Rc<Target>, expect_echo: bool, timeout: Duration) -> Self {
-        Self { target, expect_echo, timeout, connection: None }
+    pub(crate) fn new(target: Rc<Target>, flags: &Flags) -> Self {
+        let Flags { expect_echo, stream, timeout, .. } = *flags;
+        Self { target, expect_echo, stream, timeout, connection: None }
     }
 
-    /// Makes one request, connecting if need be.
-    pub(crate) async fn visit(&mut self) -> Result<(), Kind> {
+    /// Makes one request, connecting if need be. Returns what was heard of a stream, where it is listened to.
+    pub(crate) async fn visit(&mut self) -> Result<Option<Listener>, Kind> {
         let deadline = Instant::now() + self.timeout;
         let outcome = timeout_at(deadline, self.exchange()).await.unwrap_or(Err(Kind::Timeout));
         if outcome.is_err() {
@@ -37,20 +42,21 @@ impl Visitor {
         outcome
     }
 
-    async fn exchange(&mut self) -> Result<(), Kind> {
+    async fn exchange(&mut self) -> Result<Option<Listener>, Kind> {
+        let listener = self.stream.then(Listener::new);
         let mut connection = self.connected().await?;
         let (request, sent) = self.target.next();
         let response = connection.send_request(request).await.map_err(|_| Kind::Disconnected)?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|_| Kind::Disconnected)?.to_bytes();
+        let answer = Answer::read(response.into_body(), listener).await?;
         self.connection = Some(connection);
         if !status.is_success() {
             return Err(Kind::Status(status.as_u16()));
         }
-        if self.expect_echo && !check::is_answer_to(&sent, &body) {
+        if !answer.is_right(self.expect_echo.then_some(&sent)) {
             return Err(Kind::WrongAnswer);
         }
-        Ok(())
+        Ok(answer.stream())
     }
 
     async fn connected(&mut self) -> Result<SendRequest<Full<Bytes>>, Kind> {
@@ -65,6 +71,44 @@ impl Visitor {
         // The request's own outcome tells how the connection ended.
         tokio::task::spawn_local(async move { drop(driver.await) });
         Ok(connection)
+    }
+}
+
+/// What came back.
+enum Answer {
+    Whole(Bytes),
+    Stream(Listener),
+}
+
+impl Answer {
+    async fn read(mut body: Incoming, listener: Option<Listener>) -> Result<Self, Kind> {
+        let Some(mut listener) = listener else {
+            return Ok(Self::Whole(body.collect().await.map_err(|_| Kind::Disconnected)?.to_bytes()));
+        };
+        while let Some(frame) = body.frame().await {
+            if let Some(bytes) = frame.map_err(|_| Kind::Disconnected)?.data_ref() {
+                listener.hear(bytes);
+            }
+        }
+        Ok(Self::Stream(listener))
+    }
+
+    /// Whether it has the form that was asked for, and belongs to the `request` if that is to be looked at.
+    fn is_right(&self, request: Option<&Bytes>) -> bool {
+        match self {
+            Self::Whole(body) => request.is_none_or(|request| check::is_answer_to(request, body)),
+            Self::Stream(listener) => {
+                let is_answer = |request: &Bytes| check::is_streamed_answer_to(request, listener.body());
+                listener.has_events() && request.is_none_or(is_answer)
+            }
+        }
+    }
+
+    fn stream(self) -> Option<Listener> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Stream(listener) => Some(listener),
+        }
     }
 }
 

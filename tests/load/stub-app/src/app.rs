@@ -17,6 +17,7 @@ use crate::wire::Message;
 pub(crate) struct App {
     pub(crate) keys: Keys,
     pub(crate) provider: SocketAddr,
+    pub(crate) relayed_from: SocketAddr,
     pub(crate) closes: bool,
     pub(crate) records: Arc<Records>,
 }
@@ -33,7 +34,7 @@ impl App {
     pub(crate) fn answer(&self, request: &Message) -> Answer {
         match request.first_line() {
             ["GET", "/records", _] => Answer::new("200 OK", "text/plain", self.records.take().into_bytes()),
-            ["POST", "/call", _] => self.call(request).unwrap_or_else(|fault| {
+            ["POST", "/call" | "/relay", _] => self.pass(request).unwrap_or_else(|fault| {
                 // A measurement that goes wrong must not look like one.
                 Answer::new("400 Bad Request", "text/plain", fault.into())
             }),
@@ -41,7 +42,7 @@ impl App {
         }
     }
 
-    fn call(&self, request: &Message) -> Result<Answer, &'static str> {
+    fn pass(&self, request: &Message) -> Result<Answer, &'static str> {
         let [method, target, _] = request.first_line();
         let id = request.header("siding-id").ok_or("no offer")?;
         let number = request.header("siding-pass").and_then(|number| number.parse().ok()).ok_or("no pass")?;
@@ -50,30 +51,50 @@ impl App {
         if !self.keys.verify(&pass.signed(Direction::ProxyToApp, &[&request.body]), signature, unix_seconds()) {
             return Err("the offer does not verify");
         }
-        if number == 0 { Ok(self.hand_over(request, &pass)) } else { resume(request) }
+        match (target, number) {
+            ("/relay", 0) => self.relayed(request, &pass),
+            ("/relay", _) => Ok(Answer::new("200 OK", "text/plain", Vec::new())),
+            (_, 0) => Ok(self.replayed(request, &pass)),
+            _ => resume(request),
+        }
     }
 
-    fn hand_over(&self, request: &Message, pass: &Pass<'_>) -> Answer {
-        let exchange = request.header(EXCHANGE).unwrap_or_default();
+    fn replayed(&self, request: &Message, pass: &Pass<'_>) -> Answer {
         let question = json!({"model": "stub-1", "messages": [{"role": "user", "content": "Why do trains wait?"}]});
-        let document = json!({
-            "v": 1, "id": pass.id, "pass": pass.number, "mode": "replay", "journal": [],
-            "calls": [{
-                "seq": 0, "name": "stub/views.py:call:1#0", "method": "POST",
-                "url": format!("http://{}/v1/chat/completions", self.provider),
-                "headers": [
-                    ["accept", "application/json"], ["content-type", "application/json"],
-                    ["authorization", "Bearer sk-example"], ["user-agent", "stub/1"], [EXCHANGE, exchange],
-                ],
-                "body": question.to_string(), "digest": "0".repeat(64), "timeout_ms": 600_000,
-            }],
-        });
+        let call = call(request, self.provider, &question.to_string());
+        self.hand_over(pass, json!({"mode": "replay", "calls": [call]}))
+    }
+
+    fn relayed(&self, request: &Message, pass: &Pass<'_>) -> Result<Answer, &'static str> {
+        let body = std::str::from_utf8(&request.body).map_err(|_| "a body that is not text")?;
+        let call = call(request, self.relayed_from, body);
+        let relay = json!({"format": "provider", "on_disconnect": "cancel", "head": {"status": 200, "headers": []}});
+        Ok(self.hand_over(pass, json!({"mode": "relay", "calls": [call], "relay": relay})))
+    }
+
+    fn hand_over(&self, pass: &Pass<'_>, mut document: Value) -> Answer {
+        document["v"] = json!(1);
+        document["id"] = json!(pass.id);
+        document["pass"] = json!(pass.number);
         let document = document.to_string().into_bytes();
         let signature = self.keys.sign(&pass.signed(Direction::AppToProxy, &[&document]), unix_seconds());
         let mut answer = Answer::new("202 Accepted", &format!("{CALL_MEDIA_TYPE}; v=1"), document);
         answer.fields.push_str(&format!("Cache-Control: no-store\r\nSiding-Signature: {signature}\r\n"));
         answer
     }
+}
+
+fn call(request: &Message, provider: SocketAddr, body: &str) -> Value {
+    json!({
+        "seq": 0, "name": "stub/views.py:call:1#0", "method": "POST",
+        "url": format!("http://{provider}/v1/chat/completions"),
+        "headers": [
+            ["accept", "application/json"], ["content-type", "application/json"],
+            ["authorization", "Bearer sk-example"], ["user-agent", "stub/1"],
+            [EXCHANGE, request.header(EXCHANGE).unwrap_or_default()],
+        ],
+        "body": body, "digest": "0".repeat(64), "timeout_ms": 600_000,
+    })
 }
 
 /// The answer that the journal holds is what the client gets.

@@ -18,8 +18,8 @@ pub(crate) enum Command {
     /// Play the app and the provider.
     ///
     /// Both: any method /bytes/N answers with N bytes. App: POST /call hands a call over, and is answered with the
-    /// call's result when it comes back; GET /records tells how long each exchange took here, once. Provider: any
-    /// other POST is answered after the latency.
+    /// call's result when it comes back; POST /relay hands its own body over as a call to be relayed; GET /records tells
+    /// how long each exchange took here, once. Provider: any other POST is answered after the latency.
     Serve(Serve),
     /// Play clients: exchanges at fixed times, each a request to every URL in turn.
     ///
@@ -36,6 +36,9 @@ pub(crate) struct Serve {
     /// Where the provider listens.
     #[arg(long)]
     pub(crate) provider: SocketAddr,
+    /// Where the calls of /relay go, as host:port; without it, to the provider.
+    #[arg(long)]
+    pub(crate) relayed_from: Option<SocketAddr>,
     /// The app ends each connection after its answer, as gunicorn's sync workers do.
     #[arg(long)]
     pub(crate) close: bool,

@@ -32,7 +32,13 @@ enum Role {
 pub(crate) async fn run(flags: &Serve) -> Result<(), Box<dyn std::error::Error>> {
     let records = Arc::new(Records::default());
     let keys = Keys::new(Secret::new(flags.secret.as_str()), None)?;
-    let app = App { keys, provider: flags.provider, closes: flags.close, records: Arc::clone(&records) };
+    let app = App {
+        keys,
+        provider: flags.provider,
+        relayed_from: flags.relayed_from.unwrap_or(flags.provider),
+        closes: flags.close,
+        records: Arc::clone(&records),
+    };
     let provider = Provider { latency: flags.latency };
     let apps = listen(TcpListener::bind(flags.app).await?, Role::App(app), Arc::clone(&records));
     let providers = listen(TcpListener::bind(flags.provider).await?, Role::Provider(provider), records);
