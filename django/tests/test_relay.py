@@ -32,6 +32,13 @@ BROKEN = {
     "broken": "interrupted",
     "message": "the provider closed the connection",
 }
+LATE_REFUSAL = {
+    "kind": "result",
+    "status": 429,
+    "headers": [["content-type", "application/json"]],
+    "body": json.dumps({"error": {"message": "slow down", "type": "rate_limit_error"}}),
+    "relayed": True,
+}
 SILENT = {"kind": "error", "error": "first_byte_timeout", "message": "too late", "relayed": True}
 
 
@@ -245,6 +252,15 @@ def test_a_stream_that_never_had_a_byte_is_saved_without_one(siding, saved, prov
     [nothing] = saved
     assert (nothing.text, nothing.stream, nothing.error) == ("", None, "first_byte_timeout")
     assert not nothing.is_complete
+
+
+@pytest.mark.parametrize("call", streams.ALL)
+def test_a_refusal_that_came_after_the_clients_stream_had_begun_is_saved(siding, saved, provider, call):
+    siding.proxy.outcome = lambda _: LATE_REFUSAL
+    answer = siding.post(relaying(provider.url, saved, call))
+    assert (answer.status, answer.passes, len(answer.calls)) == (204, 2, 1)
+    [nothing] = saved
+    assert (nothing.text, nothing.is_complete, nothing.error) == ("", False, "refused")
 
 
 def test_a_refusal_is_raised_out_of_relay_as_the_sdk_raises_it(siding, provider, saved):

@@ -84,8 +84,8 @@ pub(super) const BREAKER_COOLDOWN: Duration = Duration::from_secs(5);
 pub(super) const BREAKER_PROBES: u32 = 2;
 /// As many as may wait on a machine with the usual 20,000 descriptors: nobody waits without cause.
 pub(super) const MOST_CONCURRENCY: usize = 20_000;
-/// Something must be asked, or nothing would ever show that it is better.
-pub(super) const LEAST_CONCURRENCY: usize = 1;
+/// A refusal while fewer are under way tells of the account, or of others who use it.
+pub(super) const LEAST_CONCURRENCY: usize = 10;
 /// Most answers of chat models have begun by then.
 pub(super) const HEDGE_AFTER: Duration = Duration::from_secs(2);
 /// One call in twenty, which is the slow tail.

@@ -275,10 +275,10 @@ fn every_fault_of_a_terminated_route_is_reported_with_its_remedy() {
         assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
     }
     let other = faults(
-        "[[routes]]\npath = \"/llm\"\nhandoff = true\ncache = {}\nterminate = { provider = \"openai\", public = true }",
+        "[[routes]]\npath = \"/llm\"\nhandoff = true\ncache = {}\nbackground = true\nterminate = { provider = \"openai\", public = true }",
     );
-    for key in ["siding.toml:3: routes[0].handoff: take this out", "siding.toml:4: routes[0].cache: take this out"] {
-        assert!(other.contains(key), "{other}");
+    for key in ["3: routes[0].handoff", "4: routes[0].cache", "5: routes[0].background"] {
+        assert_eq!(other.matches(&format!("siding.toml:{key}: take this out")).count(), 1, "{other}");
     }
 }
 

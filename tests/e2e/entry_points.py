@@ -26,13 +26,15 @@ PROVIDER_KEY = "sk-of-the-provider"
 class Entry:
     """
     One way to a provider of its own. `bases` are base URLs without a version, by dialect; `own_key` is the key that the
-    provider gets where it is not the client's.
+    provider gets where it is not the client's. `ends_with_errors` is whether a stream that breaks off at the provider
+    ends with an error in the provider's words, and not with the connection.
     """
 
     llm: SimulatedLLM
     bases: dict[str, str]
     siding: Siding | None = None
     own_key: str = ""
+    ends_with_errors: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
     def without_addresses(self, text: str) -> str:
@@ -70,7 +72,7 @@ def terminate(stack: ExitStack, directory: Path) -> Entry:
     settings = {"routes": routes, "providers": dict.fromkeys(DIALECTS, own)}
     environment = {"PROVIDER_KEY": PROVIDER_KEY}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings, environment=environment))
-    return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY)
+    return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY, ends_with_errors=True)
 
 
 ENTRIES: dict[str, Callable[[ExitStack, Path], Entry]] = {"egress": egress, "terminate": terminate}
@@ -80,6 +82,7 @@ TERMINATED = {
     "/v1/responses": "openai",
     "/v1/embeddings": "openai",
     "/v1/messages": "anthropic",
+    "/v1/models/**": "gemini",
     "/v1beta/models/**": "gemini",
 }
 

@@ -394,13 +394,13 @@ def test_an_overload_makes_the_limit_smaller(scripted, start, stack):
     release = threading.Event()
     provider = scripted(Hang(release, Answer(529, b"{}", JSON)))
     proxy = start(provider.url)
-    clients = [begun(stack, proxy, f"{number}") for number in range(8)]
-    provider.wait_for(8)
+    clients = [begun(stack, proxy, f"{number}") for number in range(40)]
+    provider.wait_for(40)
     assert proxy.value("siding_provider_concurrency_limit") == 20_000
     release.set()
-    assert [client.response("POST").status for client in clients] == [529] * 8
+    assert [client.response("POST").status for client in clients] == [529] * 40
     limit = proxy.value("siding_provider_concurrency_limit")
-    assert limit == 6, "three quarters of eight, once for overloads of one moment"
+    assert limit == 30, "three quarters of forty, once for overloads of one moment"
     proxy.until_value(0, "siding_provider_concurrency_in_use")
 
 

@@ -18,8 +18,9 @@ class Answer:
     """A relayed answer, after its last byte.
 
     `error` says how one that is not complete broke off, in the words of the protocol's `error`
-    (`interrupted`, `idle_timeout`, ...), or that it is `incomplete` though all of it arrived: the
-    provider says that it failed, or the end is missing. `stream` is what `call` returned, unread:
+    (`interrupted`, `idle_timeout`, ...); or that it was `refused` when the client's stream had been
+    begun already; or that it is `incomplete` though all of it arrived: the provider says that it
+    failed, or the end is missing. `stream` is what `call` returned, unread:
     the SDK's own object, which fails where the answer broke off; `None` if the SDK gave none.
     """
 

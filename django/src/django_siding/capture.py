@@ -97,7 +97,7 @@ class Capture:
     def is_cut(self) -> bool:
         """Whether the client already has a stream that broke off."""
         record = self.record
-        return record is not None and record.is_relayed and record.broken is not None
+        return record is not None and record.is_relayed and record.cut_short is not None
 
     def takes(self, request: OutboundRequest) -> bool:
         """Whether this is the call to relay. One that failed may be followed by another."""

@@ -50,6 +50,14 @@ class Record:
         return word
 
     @property
+    def cut_short(self) -> str | None:
+        """Why the client's stream is not whole: `refused` where the provider refused too late to be answered
+        otherwise."""
+        if self.broken is None and self.is_relayed and not 200 <= self.entry["status"] < 300:
+            return "refused"
+        return self.broken
+
+    @property
     def message(self) -> str:
         return str(self.entry.get("message", ""))
 

@@ -110,10 +110,10 @@ def _recorded(
     raw = b"" if record.is_error else body_of(record.entry)
     translator = formats.translator(capture.terms.format, capture.url)
     content = translator.feed(raw)
-    if record.broken is None:
+    if record.cut_short is None:
         content += translator.finish()
     if on_complete is not None:
-        on_complete(Answer.of(translator, record.broken, stream, raw))
+        on_complete(Answer.of(translator, record.cut_short, stream, raw))
     if record.is_relayed:
         return HttpResponse(status=204)
     return _streaming((content,), capture)

@@ -26,7 +26,7 @@ use server::Server;
 pub(super) use background::{JobOwner, RouteBackground, RouteJobs};
 pub(super) use cache::Cache;
 pub(super) use prices::Price;
-pub(super) use providers::{Concurrency, Hedge, Provider};
+pub(super) use providers::{Hedge, Provider};
 pub(super) use routes::{Class, Route, RouteCache, RouteScope, Terminate};
 pub(super) use server::Tls;
 

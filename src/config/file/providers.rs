@@ -54,7 +54,7 @@ pub(in crate::config) struct Breaker {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Concurrency {
     pub(in crate::config) max: usize,
-    pub(in crate::config) min: usize,
+    pub(in crate::config) min: Option<usize>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -112,9 +112,16 @@ impl Default for Breaker {
     }
 }
 
+impl Concurrency {
+    /// What is never shrunk below. A smaller `max` needs no word of it.
+    pub(in crate::config) fn least(&self) -> usize {
+        self.min.unwrap_or(d::LEAST_CONCURRENCY.min(self.max))
+    }
+}
+
 impl Default for Concurrency {
     fn default() -> Self {
-        Self { max: d::MOST_CONCURRENCY, min: d::LEAST_CONCURRENCY }
+        Self { max: d::MOST_CONCURRENCY, min: None }
     }
 }
 

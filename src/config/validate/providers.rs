@@ -97,7 +97,7 @@ impl Check<'_> {
             self.period(&key("breaker.window"), breaker.window);
             self.period(&key("breaker.cooldown"), breaker.cooldown);
         }
-        let file::Concurrency { max, min } = file.concurrency;
+        let (max, min) = (file.concurrency.max, file.concurrency.least());
         if min == 0 {
             self.fault(&key("concurrency.min"), "must be at least 1, or nothing would ever be asked again");
         }
@@ -184,7 +184,7 @@ fn provider_config(
         },
         retry: provider::Retry { attempts: file.retry.attempts, budget: file.retry.budget },
         breaker,
-        concurrency: provider::ConcurrencyConfig { min: file.concurrency.min, max: file.concurrency.max },
+        concurrency: provider::ConcurrencyConfig { min: file.concurrency.least(), max: file.concurrency.max },
         hedge: file.hedge.as_ref().map(hedge),
         fallback: file.fallback.iter().map(|text| fallback(name, text)).collect(),
         ca_pem,

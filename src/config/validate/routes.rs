@@ -38,12 +38,6 @@ impl Check<'_> {
         }
         let terminate = file.terminate.as_ref().and_then(|said| self.terminate(key, path.as_str(), said, providers));
         let background = self.route_background(&format!("{key}.background"), file.background.as_ref());
-        if terminate.is_some() && background.is_some() {
-            self.fault(
-                &format!("{key}.background"),
-                "take this out: a provider answers this route, while its client waits",
-            );
-        }
         let (handoff, max_workers) = (file.handoff, file.max_workers);
         Some(route::Config { path, methods, class, handoff, max_workers, cache, terminate, background })
     }
