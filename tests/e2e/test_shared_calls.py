@@ -66,10 +66,11 @@ def results(clients: list[raw_http.Connection]) -> list[dict[str, Any]]:
 
 
 def answers(result: dict[str, Any], prompt: str) -> bool:
-    """Whether this is a plain answer to this very prompt."""
+    """Whether this is a plain answer to this very prompt, in text or in a JSON object."""
     if (result["kind"], result["status"]) != ("result", 200):
         return False
-    return is_answer_to(prompt, json.loads(body_of(result))["choices"][0]["message"]["content"])
+    said = json.loads(body_of(result))["choices"][0]["message"]["content"]
+    return is_answer_to(prompt, json.loads(said)["answer"] if said.startswith("{") else said)
 
 
 def status_of(result: dict[str, Any]) -> str:
