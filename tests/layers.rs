@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("admission", &["time", "telemetry"]),
     ("route", &["admission", "cache", "background"]),
     ("backend", &["time", "telemetry", "http1"]),
-    ("handoff", &["time", "secret", "media_type"]),
+    ("handoff", &["secret", "media_type"]),
     ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1", "tls"]),
     (
         "exchange",
@@ -39,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "hop_by_hop",
             "media_type",
             "admission",
+            "answer",
             "backend",
             "buffers",
             "handoff",

@@ -75,7 +75,7 @@ impl Work<Failure> for Fetch {
         while let Some(piece) = body.next().await {
             let piece = piece?;
             if received == 0 && is_stream {
-                bill.meter.first_token(provider.name(), began.elapsed());
+                bill.meter.first_token(billed.0, began.elapsed());
             }
             received += piece.len();
             let pushed = if received > limit {

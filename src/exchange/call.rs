@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::relay::Begun;
 use super::run::Running;
 use super::{Account, Exchanges, KEEP_RESULTS_FOR, Refused, Step};
-use crate::buffers::Full;
+use crate::buffers::{Full, Lease};
 use crate::cache::{Key, Scope, Weigh};
 use crate::calls::{Directives, NoReply, Origin, Reply};
 use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response, Sharing};
@@ -47,11 +47,7 @@ impl Running {
         account.tell(Step::Calling);
         let began = Instant::now();
         if let (Some(relay), true) = (relay, self.is_read) {
-            let relayed = calls.pop().map(|call| self.relay(call, relay, bodies));
-            let Some(relayed) = relayed else { return Ok(None) };
-            let begun = Box::pin(relayed).await;
-            account.calling += began.elapsed();
-            return begun;
+            return calls.pop().map_or(Ok(None), |call| self.relay(call, relay, bodies));
         }
         let suspended = self.all.metrics.suspend(Mode::Replay);
         let finished = Box::pin(join_all(calls.into_iter().map(|call| self.make(call)))).await;
@@ -69,6 +65,14 @@ impl Running {
         self.keys.push(key);
         self.journal.push_finished(finished);
         Ok(())
+    }
+
+    /// Adds the end of a call whose memory is accounted for, and whose journal had room for it.
+    pub(super) fn add_held(&mut self, key: Option<Key>, finished: Finished, lease: Lease) {
+        self.held += finished.recorded.weight();
+        self.leases.push(lease);
+        self.keys.push(key);
+        self.journal.push_finished(finished);
     }
 
     async fn make(&self, call: Call) -> (Option<Key>, Finished) {
@@ -106,7 +110,11 @@ impl Running {
     }
 
     /// Keeps complete results of an exchange that cannot resume, so that its client's retry need not pay again.
+    /// One that was relayed is nobody's any more: its client has read it.
     pub(super) fn keep_results(&self) {
+        if !self.is_read {
+            return;
+        }
         for (key, finished) in self.keys.iter().zip(self.journal.finished()) {
             let is_complete =
                 matches!(&finished.recorded, Recorded::Response(response) if (200..300).contains(&response.status));

@@ -113,8 +113,12 @@ impl Metrics {
     }
 
     /// Counts an exchange as waiting for a provider, and the time as saved, while the guard lives.
-    pub(super) fn suspend(&self, mode: Mode) -> Suspended {
-        let saved = if mode == Mode::Relay { &self.saved_by_relay } else { &self.saved_by_replay };
+    pub fn suspend(&self, mode: Mode) -> Suspended {
+        let saved = match mode {
+            Mode::Relay => &self.saved_by_relay,
+            Mode::Terminate => &self.saved_by_terminating,
+            _ => &self.saved_by_replay,
+        };
         Suspended { _counted: Counted::new(&self.calling), since: Instant::now(), saved: saved.clone() }
     }
 
@@ -133,11 +137,6 @@ impl Metrics {
         }
     }
 
-    /// A provider answered a client for so long, and no worker was held.
-    pub fn terminated(&self, took: Duration) {
-        self.saved_by_terminating.inc_by(took.as_secs_f64());
-    }
-
     /// Counts a question to the app when the guard is dropped; as abandoned, unless it is told how it ended.
     pub(super) fn authorizing(&self) -> Authorizing<'_> {
         Authorizing { metrics: self, since: Instant::now(), ended: Authorized::Abandoned }
@@ -151,7 +150,7 @@ impl Metrics {
 
 /// An exchange waits, and no worker does.
 #[derive(Debug)]
-pub(super) struct Suspended {
+pub struct Suspended {
     _counted: Counted,
     since: Instant,
     saved: Counter,

@@ -36,7 +36,7 @@ pub use account::Account;
 pub use answer::{Answer, Body, Broken};
 pub use authorize::{Question, Verdict};
 pub use grant::Grant;
-pub use metrics::{Counted, Metrics};
+pub use metrics::{Counted, Metrics, Suspended};
 pub use progress::{Observer, Step};
 pub use relay::Relay;
 pub use run::{REQUEST_START, request_start};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::relay::{Begun, Relay};
+use super::relay::{Begun, Opening, Relay};
 use super::{Account, Answer, Exchanges, Refused, Request, Step};
 use crate::admission::{Class, Permit};
 use crate::backend::{self, Content, Fault, PassRequest, start_pass};
@@ -33,6 +33,8 @@ pub(super) struct Running {
     pub(super) keys: Vec<Option<Key>>,
     /// Bytes in the journal.
     pub(super) held: usize,
+    /// Memory of relayed streams in it.
+    pub(super) leases: Vec<Lease>,
     pub(super) pass: u32,
     pub(super) deadline: Instant,
 }
@@ -83,12 +85,20 @@ impl Exchanges {
             journal: Journal::default(),
             keys: Vec::new(),
             held: 0,
+            leases: Vec::new(),
             pass: 0,
             deadline,
         };
-        match running.run(account).await? {
-            Turned::Answer(answer) => Ok(answer.into()),
-            Turned::Relay(begun) => Ok(Relay::answer(running, begun)),
+        loop {
+            let begun = match running.run(account).await? {
+                Turned::Answer(answer) => return Ok(answer.into()),
+                Turned::Relay(begun) => begun,
+            };
+            match Box::pin(Relay::new(running, begun).open(account)).await? {
+                Opening::Answer(answer) => return Ok(answer),
+                Opening::Settled(settled) => running = *settled,
+            }
+            account.mode = Mode::Replay;
         }
     }
 }

@@ -181,6 +181,9 @@ impl Work<Refused> for Run {
                 break; // all is here, whatever the connection does now
             }
         }
+        if answer.body.is_cut_short() {
+            return Err(Reason::ProviderFailed.into());
+        }
         Ok(match (status.is_success(), is_private) {
             (false, _) => Err(NotStored::Status),
             (true, true) => Err(NotStored::Private),

@@ -19,6 +19,8 @@ use crate::time::{Duration, Instant};
 const REST: Duration = Duration::from_secs(1);
 /// How long a refused key is left out. It may have been replaced, or granted what it lacked, meanwhile.
 const OUT: Duration = Duration::from_secs(10 * 60);
+/// How long a key that may not be used for a model rests for it.
+const FORBIDDEN: Duration = Duration::from_secs(60);
 /// Accounts and models whose limits are remembered for a key.
 const MOST_SUBJECTS: usize = 16;
 /// Bytes of a body that make a token, as far as can be said without reading it.
@@ -119,7 +121,8 @@ impl Keys {
     ) {
         let now = Instant::now();
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return self.leave_out(chosen, status, now),
+            StatusCode::UNAUTHORIZED => return self.leave_out(chosen, status, now),
+            StatusCode::FORBIDDEN => return self.forbid(chosen, self.hash(subject, request), now),
             StatusCode::TOO_MANY_REQUESTS => self.rest(chosen, self.hash(subject, request), headers, now),
             _ if status.is_success() => self.standings.lock()[chosen.0].out_until = None,
             _ => {}
@@ -155,6 +158,20 @@ impl Keys {
         if !is_known {
             let (provider, variable) = (&self.metrics.provider, &key.variable);
             tracing::warn!(%provider, %variable, %status, "a provider refused a key, which is left out from now on");
+        }
+    }
+
+    /// A key that may not do this may do other things, and this prompt may be what was forbidden: it rests for this model,
+    /// where another can take its place.
+    fn forbid(&self, Chosen(position): Chosen, hash: u64, now: Instant) {
+        if self.keys.is_empty() {
+            return;
+        }
+        self.metrics.key_refused(position);
+        let (provider, variable) = (&self.metrics.provider, &self.keys[position].variable);
+        tracing::warn!(%provider, %variable, "a provider refused a key for a model, or what was asked of it (403)");
+        if self.keys.len() > 1 {
+            self.standings.lock()[position].about_or_new(hash).rests_until = Some(now + FORBIDDEN);
         }
     }
 
@@ -290,6 +307,17 @@ mod tests {
         assert_eq!(take(&keys, "m"), Some(0));
         learn(&keys, 0, "m", StatusCode::OK, &HeaderMap::new());
         assert!(keys.standings.lock()[0].out_until.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_key_may_not_do_says_nothing_of_other_models_or_of_the_only_key() {
+        let (two, one) = (keys(2), keys(1));
+        learn(&two, 0, "m", StatusCode::FORBIDDEN, &HeaderMap::new());
+        assert_eq!((take(&two, "m"), take(&two, "other")), (Some(1), Some(0)));
+        advance(FORBIDDEN).await;
+        assert_eq!(take(&two, "m"), Some(0));
+        learn(&one, 0, "m", StatusCode::FORBIDDEN, &HeaderMap::new());
+        assert_eq!(take(&one, "m"), Some(0));
     }
 
     #[tokio::test(start_paused = true)]

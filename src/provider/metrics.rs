@@ -133,7 +133,7 @@ impl Families {
             ),
             key_refusals: counter_vec(
                 "provider_key_refusals_total",
-                "Times that a key was refused (401, 403) and is left out.",
+                "Times that a key was refused (401, 403).",
                 &["provider", "key"],
             ),
             concurrency_limit: gauges("provider_concurrency_limit", "Requests that a provider may have at once."),

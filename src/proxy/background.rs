@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 
-use super::context::Context;
+use super::context::{Context, Stage};
 use super::deliver::Pieces;
 use super::preview::Plan;
 use super::{Gateway, buffered, jobs, respond};
@@ -76,8 +76,11 @@ pub(super) async fn run(
     match finished {
         None => jobs::accepted(gateway, session, context, caller).await,
         Some(finished) => {
-            caller.answered().await;
-            jobs::result(gateway, session, context, &finished, Some(wait)).await
+            let told = jobs::result(gateway, session, context, &finished, Some(wait)).await;
+            if matches!(context.stage, Stage::Ended(Outcome::Answered)) {
+                caller.answered().await;
+            }
+            told
         }
     }
 }
@@ -158,6 +161,9 @@ async fn produce(
         let mut answer = exchanges.run(is_offered, exchange, request, account).await?;
         running.begin(answer.status, answer.headers).map_err(too_large)?;
         pour(gateway, &mut answer.body, running, deadline).await?;
+        if answer.body.is_cut_short() {
+            return Err(Reason::ProviderFailed.into()); // half an answer must not look like one
+        }
         return Ok(answer.status);
     };
     let meaning = Meaning::of(rule, &request, exchanges);

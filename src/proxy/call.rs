@@ -10,11 +10,15 @@ use super::context::Context;
 use super::deliver::Pieces;
 use super::{Gateway, buffered, connection, deliver};
 use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
+use crate::drain::Drain;
 use crate::exchange::{Account, Broken, Refused};
 use crate::provider::{Failure, Provider, Request};
 use crate::relay::Translator;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Instant;
+
+/// Why a stream breaks off at the end of a shutdown.
+const SHUTTING_DOWN: &str = "the server is shutting down";
 
 /// A call that is ready to be made.
 pub(super) struct Call<'a> {
@@ -39,9 +43,15 @@ pub(super) async fn make(gateway: &Gateway, call: Call<'_>, account: &mut Accoun
     let Call { provider, request, said, client, origin } = call;
     account.calls += 1;
     let began = Instant::now();
-    let made = gateway.exchanges.calls.make(provider, request, said, client, origin).await;
+    let made = tokio::select! {
+        biased;
+        made = gateway.exchanges.calls.make(provider, request, said, client, origin) => {
+            made.map_err(|no_reply| refused(&no_reply))
+        }
+        () = gateway.drain.is_cut() => Err(Reason::Draining.into()),
+    };
     account.calling += began.elapsed();
-    made.map_err(|no_reply| refused(&no_reply))
+    made
 }
 
 /// Delivers the answer. With a translator, a stream that breaks off ends with an event that says so.
@@ -57,7 +67,7 @@ pub(super) async fn answered(
     if let Some(length) = body.length() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let mut body = Delivered { body: Some(body), translator, is_cut_short: false };
+    let mut body = Delivered { body: Some(body), translator, is_cut_short: false, drain: gateway.drain.clone() };
     let outcome = match deliver::head(session, status, &headers) {
         Ok(head) => deliver::streamed(session, head, &mut body).await,
         Err(_) => Outcome::ClientGone,
@@ -70,14 +80,19 @@ struct Delivered {
     /// `None` once it has ended.
     body: Option<ReplyBody>,
     translator: Option<Translator>,
-    /// Whether its provider broke it off.
+    /// Whether it was broken off.
     is_cut_short: bool,
+    drain: Drain,
 }
 
 impl Pieces for Delivered {
     async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
         loop {
-            let next = self.body.as_mut()?.next().await;
+            let next = tokio::select! {
+                biased;
+                next = self.body.as_mut()?.next() => next.map(|next| next.map_err(in_short)),
+                () = self.drain.is_cut() => Some(Err(SHUTTING_DOWN)),
+            };
             if !matches!(next, Some(Ok(_))) {
                 self.body = None;
             }
@@ -85,10 +100,9 @@ impl Pieces for Delivered {
                 (Some(Ok(bytes)), None) => return Some(Ok(bytes)),
                 (Some(Ok(bytes)), Some(translator)) => translator.push(bytes),
                 (None, translator) => translator.as_mut()?.finish(),
-                (Some(Err(failure)), translator) => {
-                    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
+                (Some(Err(why)), translator) => {
                     self.is_cut_short = true;
-                    let event = translator.as_mut().and_then(|translator| translator.fail(in_short(failure)));
+                    let event = translator.as_mut().and_then(|translator| translator.fail(why));
                     return Some(event.ok_or(Broken));
                 }
             };
@@ -109,6 +123,7 @@ fn refused(no_reply: &NoReply) -> Refused {
 
 /// What a client may know of it: where the provider is and what the network said is the operator's business.
 fn in_short(failure: Failure) -> &'static str {
+    tracing::debug!(%failure, "a provider's answer broke off on its way to a client");
     match reason(&NoReply::Failed(failure)) {
         Reason::ProviderTimeout => "the provider took too long",
         _ => "the provider broke off in the middle of its answer",

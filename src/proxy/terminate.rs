@@ -16,7 +16,7 @@ use super::context::{Context, Granted};
 use super::{Gateway, buffered, request, respond};
 use crate::backend::Answer;
 use crate::calls::{self, Beyond, Reply, Summary};
-use crate::exchange::{Grant, Place, Question, Refused, Request, Verdict};
+use crate::exchange::{Grant, Place, Question, Refused, Request, Suspended, Verdict};
 use crate::handoff::Exchange;
 use crate::media_type;
 use crate::provider::{self, Provider};
@@ -24,7 +24,6 @@ use crate::relay::{Format, Translator};
 use crate::route::{Policy, Termination};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
-use crate::time::Instant;
 
 /// What a provider is told of a client's headers. Nothing else: an app may take any header for a credential.
 const TOWARDS_PROVIDER: [HeaderName; 10] = [
@@ -65,7 +64,15 @@ enum Answered {
     /// The app, in the provider's place.
     ByApp(Answer),
     /// The provider.
-    ByProvider(Reply, Option<Translator>, Option<Place>),
+    ByProvider(Box<Provided>),
+}
+
+/// A provider's answer.
+struct Provided {
+    reply: Reply,
+    translator: Option<Translator>,
+    /// The user's place, and the time that no worker spends.
+    _held: (Option<Place>, Suspended),
 }
 
 /// Reads the request, has the call made, and answers the client; `true` says that this was done.
@@ -98,13 +105,9 @@ pub(super) async fn run(
     };
     match ended {
         Ok(Answered::ByApp(answer)) => buffered::answered(gateway, session, context, answer.into()).await,
-        Ok(Answered::ByProvider(reply, translator, place)) => {
-            let began = Instant::now();
-            let delivered = call::answered(gateway, session, context, reply, translator).await;
-            let took = context.account.calling + began.elapsed();
-            gateway.exchanges.metrics.terminated(took);
-            drop(place);
-            delivered
+        Ok(Answered::ByProvider(provided)) => {
+            let Provided { reply, translator, _held } = *provided;
+            call::answered(gateway, session, context, reply, translator).await
         }
         Err(refused) => respond::refuse(gateway, session, context, refused).await,
     }
@@ -130,7 +133,7 @@ impl Terminated<'_> {
             }
         };
         grant.limits.hold(provider, &mut call).map_err(beyond)?;
-        let place = self.gateway.exchanges.place(&grant)?;
+        let held = (self.gateway.exchanges.place(&grant)?, self.gateway.exchanges.metrics.suspend(Mode::Terminate));
         let api = calls::api(provider, &call.method, &call.url);
         let Request { headers, origin, .. } = &self.request;
         let call = Call { provider, request: call, said: &grant.said, client: headers, origin };
@@ -140,7 +143,7 @@ impl Terminated<'_> {
         }
         let is_stream = media_type::of(&reply.headers).eq_ignore_ascii_case("text/event-stream");
         let translator = is_stream.then(|| Translator::new(Format::Provider, api));
-        Ok(Answered::ByProvider(reply, translator, place))
+        Ok(Answered::ByProvider(Box::new(Provided { reply, translator, _held: held })))
     }
 
     async fn authorized(&self, call: &Summary, context: &mut Context) -> Result<Verdict, Refused> {

@@ -36,8 +36,8 @@ def main() -> int:
         "SDKS_PYTHON": str(sdks),
         "SDKS_NODE": str(node),
     }
-    # Two at once: each test mostly waits for its programs to start. Addresses are claimed by process.
-    options = ["-p", "no:cacheprovider", "--numprocesses=2", "--dist=worksteal"]
+    # Four at once on two cores: each test mostly waits for its programs to start. Addresses are claimed by process.
+    options = ["-p", "no:cacheprovider", "--numprocesses=4", "--dist=worksteal"]
     command = [str(runner), "-m", "pytest", *options, *arguments]
     return subprocess.run(command, cwd=TESTS / "e2e", env={**os.environ, **told}).returncode
 

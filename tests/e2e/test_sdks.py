@@ -106,6 +106,8 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entry]:
 @pytest.fixture(scope="module", params=LIBRARIES)
 def library(request: pytest.FixtureRequest, entry: Entry, provider: Entry) -> Library:
     cases = list(_cases(request.param))
+    for each in (entry, provider):
+        each.llm.reset()  # a library may come again, and its calls are counted
     with ThreadPoolExecutor(2) as threads:
         found = threads.map(lambda where: outcomes(request.param, where, cases), (entry, provider))
         through, at_provider = (dict(zip(cases, each, strict=True)) for each in found)

@@ -2,10 +2,11 @@
 //! or broken, the request is resumed once more so that the app can save it; nobody reads that answer.
 //!
 //! ```text
-//! relay: open the call -> refused before anything was delivered: a result like any other, so replay
-//!                      -> a stream, or silence for too long: Begun -> Relay, which the client reads
-//! Relay: bytes, bytes, ..., end or break -> dropped: conclude, in a task of its own
-//!                                        -> dropped before that: the client left
+//! Running::relay: the call begins -> Relay, which belongs to the client from now on
+//! open: refused before anything was delivered -> a result like any other, so replay
+//!       a stream, or silence for too long     -> the client reads bytes, bytes, ..., to an end or a break
+//! dropped at its end  -> conclude, in a task of its own
+//! dropped before that -> the client left: the call is given up, or goes on and is concluded
 //! ```
 
 mod stream;
@@ -26,22 +27,25 @@ use crate::cache::{CACHE_STATUS, Key};
 use crate::calls;
 use crate::handoff::{self, Call};
 use crate::hop_by_hop;
-use crate::relay::{Format, Translator};
+use crate::relay::Format;
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
-use crate::time::{Duration, Instant, sleep, timeout_at};
+use crate::time::{Duration, Instant, sleep_until, timeout};
 
-use stream::{Opened, Source, Stream, opening};
+use stream::Stream;
 
+/// How long the end of a stream is waited for whose last event a client has read.
+const LAST_BYTES: Duration = Duration::from_secs(5);
 /// The pause before a last pass is tried again, where nothing says how long it should be.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A relay that has begun.
+/// A call that is relayed.
 pub(super) struct Begun {
     stream: Stream,
     outlives_client: bool,
     status: StatusCode,
     headers: HeaderMap,
+    format: Format,
     key: Option<Key>,
     place: Place,
     began: Instant,
@@ -53,9 +57,17 @@ pub(super) struct Begun {
 /// A stream on its way to the client. Dropping it before its end means that the client left.
 pub struct Relay(Option<Box<(Running, Box<Begun>)>>);
 
+/// What became of a call that was to be relayed.
+pub(super) enum Opening {
+    /// It is for the client.
+    Answer(Answer),
+    /// There is nothing to relay: what came instead is in the journal.
+    Settled(Box<Running>),
+}
+
 impl Running {
-    /// Begins a call that is relayed. `None` when there is nothing to relay: what came instead is in the journal.
-    pub(super) async fn relay(
+    /// Begins a call that is relayed. `None` when there is nothing to ask: an earlier result is in the journal.
+    pub(super) fn relay(
         &mut self,
         call: Call,
         relay: handoff::Relay,
@@ -76,24 +88,13 @@ impl Running {
             return Ok(None);
         }
         let suspended = self.all.metrics.suspend(Mode::Relay);
-        let translator = Translator::new(format, api);
         let deadline = self.calls_deadline();
-        let mut opening = opening(Arc::clone(&self.all), asked, self.request.headers.clone(), deadline);
-        let reply = match timeout_at(began + self.all.config.relay_silence, &mut opening).await {
-            Ok(Opened::Stream(reply)) => Some(reply),
-            Ok(Opened::Settled(recorded)) => {
-                self.add(key, place.finished(self.pass, began, recorded))?;
-                return Ok(None);
-            }
-            Err(_) => None,
-        };
+        let opening = stream::opening(Arc::clone(&self.all), asked, self.request.headers.clone(), deadline);
+        let room = self.all.config.limits.max_journal.saturating_sub(self.held);
+        let stream = Stream::new(Arc::clone(&self.all), opening, (format, api), room, deadline);
         let handoff::Relay { status, headers, outlives_client, .. } = relay;
-        let headers = for_the_client(headers, format, reply.as_ref().map(|reply| &reply.headers));
-        let mut stream = Stream::new(Arc::clone(&self.all), Source::Opening(opening), translator, deadline);
-        if let Some(reply) = reply {
-            stream.begin(reply);
-        }
-        let begun = Begun { stream, outlives_client, status, headers, key, place, began, suspended, _body: body };
+        let begun =
+            Begun { stream, outlives_client, status, headers, format, key, place, began, suspended, _body: body };
         Ok(Some(Box::new(begun)))
     }
 }
@@ -119,9 +120,36 @@ fn for_the_client(mut headers: HeaderMap, format: Format, provider: Option<&Head
 }
 
 impl Relay {
-    pub(super) fn answer(running: Running, mut begun: Box<Begun>) -> Answer {
-        let headers = std::mem::take(&mut begun.headers);
-        Answer { status: begun.status, headers, body: Body::Relay(Self(Some(Box::new((running, begun))))) }
+    pub(super) fn new(running: Running, begun: Box<Begun>) -> Self {
+        Self(Some(Box::new((running, begun))))
+    }
+
+    /// Waits until there is something for the client, at most as long as it may hear nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is leaving, as dropping the answer is.
+    pub(super) async fn open(mut self, account: &mut Account) -> Result<Opening, Refused> {
+        let Some(inner) = self.0.as_mut() else { return Err(Reason::Internal.into()) };
+        let (running, begun) = &mut **inner;
+        let silent = begun.began + running.all.config.relay_silence;
+        let drain = running.all.drain.clone();
+        let settled = tokio::select! {
+            biased;
+            settled = begun.stream.open(silent) => settled,
+            () = drain.is_cut() => return Err(Reason::Draining.into()),
+        };
+        account.calling += begun.began.elapsed();
+        let Some(recorded) = settled else {
+            let headers = for_the_client(std::mem::take(&mut begun.headers), begun.format, begun.stream.headers());
+            return Ok(Opening::Answer(Answer { status: begun.status, headers, body: Body::Relay(self) }));
+        };
+        let Some((mut running, begun)) = self.0.take().map(|inner| *inner) else {
+            return Err(Reason::Internal.into());
+        };
+        let Begun { key, place, began, .. } = *begun;
+        running.add(key, place.finished(running.pass, began, recorded))?;
+        running.pass += 1;
+        Ok(Opening::Settled(Box::new(running)))
     }
 
     /// The next bytes for the client; `None` after the last, an error when the stream broke off without a word.
@@ -132,9 +160,7 @@ impl Relay {
         let (_, begun) = &mut **self.0.as_mut()?;
         begun.stream.next().await
     }
-}
 
-impl Relay {
     pub(super) fn is_cut_short(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.1.stream.has_ended() && !inner.1.stream.is_complete())
     }
@@ -145,12 +171,15 @@ impl Drop for Relay {
         let (Some(inner), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
         let (running, mut begun) = *inner;
         let in_flight = running.all.drain.enter();
-        if !begun.stream.has_ended() && !begun.outlives_client {
-            running.all.metrics.relayed("client_gone");
-            return;
-        }
+        // Clients that know the last event leave at it.
+        let may_wait = match begun.outlives_client {
+            true => Duration::MAX,
+            false if begun.stream.has_ended() || begun.stream.has_last_event() => LAST_BYTES,
+            false => return running.all.metrics.relayed("client_gone"),
+        };
         runtime.spawn(async move {
-            while begun.stream.next().await.is_some() {} // for a client that left
+            let rest = async { while begun.stream.next().await.is_some() {} };
+            let _ = timeout(may_wait, rest).await; // what is missing then is the end of the connection
             conclude(running, begun).await;
             drop(in_flight);
         });
@@ -162,16 +191,14 @@ async fn conclude(mut running: Running, begun: Box<Begun>) {
     let Begun { stream, key, place, began, suspended, .. } = *begun;
     drop(suspended);
     running.all.metrics.relayed(if stream.is_complete() { "complete" } else { "broken" });
-    let (recorded, relayed) = stream.recorded();
+    let (recorded, relayed, lease) = stream.recorded();
     let mut finished = place.finished(running.pass, began, recorded);
     finished.relayed = Some(relayed);
+    running.add_held(key, finished, lease);
     running.pass += 1;
     running.is_read = false;
     running.deadline = Instant::now() + running.all.config.deadline;
-    let result = match running.add(key, finished) {
-        Ok(()) => last_passes(&mut running).await,
-        Err(refused) => Err(refused),
-    };
+    let result = last_passes(&mut running).await;
     let id = &running.exchange.id;
     let word = match result {
         Ok(status) if status.is_success() || status.is_redirection() => "saved",
@@ -198,10 +225,18 @@ async fn last_passes(running: &mut Running) -> Result<StatusCode, Refused> {
                 return Ok(answer.status);
             }
             Ok(Turned::Relay(_)) => return Err(Reason::Internal.into()), // nobody reads, so nothing is relayed
-            Err(refused) => match pause(&refused) {
-                Some(pause) => sleep(pause).await,
-                None => return Err(refused),
-            },
+            Err(refused) => {
+                let Some(pause) = pause(&refused) else { return Err(refused) };
+                let again = Instant::now() + pause;
+                tokio::select! {
+                    biased;
+                    () = running.all.drain.is_cut() => return Err(Reason::Draining.into()),
+                    () = sleep_until(again.min(running.deadline)) => {}
+                }
+                if running.deadline <= again {
+                    return Err(refused);
+                }
+            }
         }
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 
+use crate::answer::{Api, Form, Unstorable};
 use crate::buffers::{Full, Lease};
 use crate::calls::{Reply, ReplyBody};
 use crate::exchange::call::{Asked, collect, open, too_late, word};
 use crate::exchange::{Broken, Exchanges};
 use crate::handoff::{CallError, Recorded, Relayed, Response};
-use crate::relay::Translator;
+use crate::relay::{Format, Translator};
 use crate::time::{Instant, sleep_until, timeout_at};
 
 /// What a call turned out to be.
@@ -51,6 +52,7 @@ pub(super) struct Stream {
     all: Arc<Exchanges>,
     source: Source,
     translator: Translator,
+    api: Option<Api>,
     record: Record,
     /// When it is broken off.
     deadline: Instant,
@@ -62,9 +64,13 @@ struct Record {
     headers: HeaderMap,
     body: BytesMut,
     lease: Lease,
+    /// The most bytes that the journal has room for.
+    room: usize,
     broken: Option<(CallError, String)>,
     /// What came instead of it.
     instead: Option<Recorded>,
+    /// Whether the provider itself said that it failed, or ended too early.
+    is_faulty: bool,
 }
 
 /// Begins a call that belongs to no request: its client may leave.
@@ -82,20 +88,57 @@ pub(super) fn opening(all: Arc<Exchanges>, asked: Asked, client: HeaderMap, dead
 }
 
 impl Stream {
-    pub(super) fn new(all: Arc<Exchanges>, source: Source, translator: Translator, deadline: Instant) -> Self {
+    pub(super) fn new(
+        all: Arc<Exchanges>,
+        opening: Opening,
+        (format, api): (Format, Option<Api>),
+        room: usize,
+        deadline: Instant,
+    ) -> Self {
         let record = Record {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: BytesMut::new(),
             lease: all.buffers.lease(),
+            room,
             broken: None,
             instead: None,
+            is_faulty: false,
         };
-        Self { all, source, translator, record, deadline }
+        let (source, translator) = (Source::Opening(opening), Translator::new(format, api));
+        Self { all, source, translator, api, record, deadline }
+    }
+
+    /// Waits for the head, until a moment. What came instead of a stream is the caller's then.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn open(&mut self, until: Instant) -> Option<Recorded> {
+        let Source::Opening(opening) = &mut self.source else { return None };
+        match timeout_at(until, opening).await {
+            Ok(Opened::Stream(reply)) => self.begin(reply),
+            Ok(Opened::Settled(recorded)) => {
+                self.source = Source::Ended;
+                return Some(recorded);
+            }
+            Err(_) => {}
+        }
+        None
+    }
+
+    /// The headers of the answer; `None` while there are none.
+    pub(super) fn headers(&self) -> Option<&HeaderMap> {
+        matches!(self.source, Source::Flowing(_)).then_some(&self.record.headers)
+    }
+
+    /// Whether the last event came, though the stream may go on in silence.
+    pub(super) fn has_last_event(&self) -> bool {
+        let Some(api) = self.api.filter(|_| !self.record.body.is_empty()) else { return false };
+        !matches!(api.storable(Form::Stream, &self.record.body), Err(Unstorable::Incomplete | Unstorable::Malformed))
     }
 
     /// Notes the head of the answer, whose bytes are to come.
-    pub(super) fn begin(&mut self, reply: Reply) {
+    fn begin(&mut self, reply: Reply) {
         let Reply { status, headers, body } = reply;
         (self.record.status, self.record.headers) = (status, headers);
         self.source = Source::Flowing(body);
@@ -135,13 +178,18 @@ impl Stream {
             }
             Event::Piece(bytes) => match self.record.push(&bytes) {
                 Ok(()) => self.translator.push(bytes),
-                Err(Full) => return Some(self.fail(CallError::TooLarge, "no memory for the answer (server.buffered)")),
+                Err(Full) => {
+                    return Some(
+                        self.fail(CallError::TooLarge, "no room for the answer (server.buffered, handoff.max_journal)"),
+                    );
+                }
             },
             Event::End => {
                 self.source = Source::Ended;
                 let rest = self.translator.finish();
                 // What the provider reported itself, where the format has no words for it.
                 let failure = self.translator.failure().map(str::to_owned);
+                self.record.is_faulty = failure.is_some();
                 if failure.is_some_and(|failure| self.translator.fail(&failure).is_none()) {
                     return Some(Err(Broken));
                 }
@@ -173,14 +221,15 @@ impl Stream {
 
     /// Whether the whole answer came.
     pub(super) fn is_complete(&self) -> bool {
-        self.has_ended() && self.record.broken.is_none() && self.record.instead.is_none()
+        let Record { broken, instead, is_faulty, .. } = &self.record;
+        self.has_ended() && broken.is_none() && instead.is_none() && !is_faulty
     }
 
     /// What came, for the journal.
-    pub(super) fn recorded(self) -> (Recorded, Relayed) {
-        let Record { status, headers, body, broken, instead, .. } = self.record;
+    pub(super) fn recorded(self) -> (Recorded, Relayed, Lease) {
+        let Record { status, headers, body, broken, instead, lease, .. } = self.record;
         let response = Response { status: status.as_u16(), headers, body: body.freeze() };
-        (instead.unwrap_or(Recorded::Response(response)), Relayed { broken })
+        (instead.unwrap_or(Recorded::Response(response)), Relayed { broken }, lease)
     }
 }
 
@@ -219,6 +268,9 @@ impl Source {
 
 impl Record {
     fn push(&mut self, bytes: &Bytes) -> Result<(), Full> {
+        if self.body.len() + bytes.len() > self.room {
+            return Err(Full);
+        }
         self.lease.grow(bytes.len())?;
         self.body.extend_from_slice(bytes);
         Ok(())
