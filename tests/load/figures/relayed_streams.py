@@ -39,7 +39,7 @@ from verdict import Figure, Note
 
 CLIENTS = int(os.environ.get("RELAYED_STREAMS", "1000"))
 SECONDS = float(os.environ.get("RELAYED_STREAM_SECONDS", "20"))
-RAMP_SECONDS = float(os.environ.get("RELAYED_STREAMS_RAMP", "10"))
+RAMP_SECONDS = float(os.environ.get("RELAYED_STREAMS_RAMP", "18"))
 TOKEN_RATE = 10
 LATENCY = "500ms"
 PATH = "/api/relay/"

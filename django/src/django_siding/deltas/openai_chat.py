@@ -28,6 +28,8 @@ class Chat(Reader):
         self.calls: list[tuple[int, str]] = []
 
     def count(self, part: dict[str, Any]) -> None:
+        if part.get("usage") is None:
+            return
         usage = mapping(part, "usage")
         cached = count_of(mapping(usage, "prompt_tokens_details"), "cached_tokens")
         self.usage.update(
@@ -48,6 +50,9 @@ class Chat(Reader):
             yield Finish(REASONS.get(reason, "other"))
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[Delta]:
+        if len(delta) == 1 and "content" in delta:
+            yield from spoken(Text, delta, "content")  # nearly all of them
+            return
         # Compatible servers agree on thoughts, but not on what to call them.
         thought = "reasoning_content" if text_of(delta, "reasoning_content") else "reasoning"
         yield from spoken(Reasoning, delta, thought)
