@@ -101,7 +101,15 @@ POINTS = [
     Point("relay", "after a comment of ours", RELAY, reading, prompt="[hang]"),
     Point("relay", MID_STREAM, RELAY, reading, prompt="[hang-body]"),
     Point("relay", f"{MID_STREAM}, to be saved", FINISH, reading, prompt=SLOW, outlives=SAVED),
-    Point("relay", "during the last pass", (Move.RELAY, Move.HOLD), finished_and_in_passes, outlives=SAVED),
+    # A worker for each, or the last passes of some could hold those that others need for their first.
+    Point(
+        "relay",
+        "during the last pass",
+        (Move.RELAY, Move.HOLD),
+        finished_and_in_passes,
+        outlives=SAVED,
+        crowd_per_worker=1,
+    ),
     Point("terminated", "before its body", (Move.ANSWER,), arrived, TERMINATED, short_of=1),
     Point("terminated", "queued for and in its authorization", (Move.HOLD,), in_passes, TERMINATED),
     Point("terminated", CALL_WAITS, (Move.ANSWER,), waiting, TERMINATED, "[hang]"),
