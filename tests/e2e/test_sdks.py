@@ -3,9 +3,10 @@ raises at the provider itself."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -103,15 +104,24 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entry]:
         yield direct(stack, tmp_path_factory.mktemp("direct"))
 
 
+@pytest.fixture(scope="module")
+def at_provider(provider: Entry) -> Callable[[str], dict[Case, dict[str, Any]]]:
+    """What a library gets there: found out once, whatever is compared with it."""
+    return functools.cache(lambda program: _asked(program, provider))
+
+
 @pytest.fixture(scope="module", params=LIBRARIES)
-def library(request: pytest.FixtureRequest, entry: Entry, provider: Entry) -> Library:
-    cases = list(_cases(request.param))
-    for each in (entry, provider):
-        each.llm.reset()  # a library may come again, and its calls are counted
-    with ThreadPoolExecutor(2) as threads:
-        found = threads.map(lambda where: outcomes(request.param, where, cases), (entry, provider))
-        through, at_provider = (dict(zip(cases, each, strict=True)) for each in found)
-    return Library(entry, provider, through, at_provider)
+def library(request: pytest.FixtureRequest, entry: Entry, provider: Entry, at_provider: Callable[..., Any]) -> Library:
+    entry.llm.reset()  # a library may come again, and its calls are counted
+    with ThreadPoolExecutor(1) as thread:
+        expected = thread.submit(at_provider, request.param)
+        through = _asked(request.param, entry)
+        return Library(entry, provider, through, expected.result())
+
+
+def _asked(program: str, where: Entry) -> dict[Case, dict[str, Any]]:
+    cases = list(_cases(program))
+    return dict(zip(cases, outcomes(program, where, cases), strict=True))
 
 
 def _cases(program: str) -> Iterator[Case]:
