@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apps import FOLDER
+from chat_project import pythons
 from harness.addresses import free_address, listens
+from harness.backend import Backend
 from harness.scripted_worker import ScriptedWorker
 from harness.siding import Siding, knows
+from harness.signing import SECRET
 from harness.simulated_llm import DIALECTS, SimulatedLLM
 from harness.steps import Answer, always
 from harness.waiting import until
@@ -27,7 +31,8 @@ class Entry:
     """
     One way to a provider of its own. `bases` are base URLs without a version, by dialect; `own_key` is the key that the
     provider gets where it is not the client's. `ends_with_errors` is whether a stream that breaks off at the provider
-    ends with an error in the provider's words, and not with the connection.
+    ends with an error in the provider's words, and not with the connection; `answers_whole` whether nothing of an
+    answer that is no stream, not even its head, comes before it is complete.
     """
 
     llm: SimulatedLLM
@@ -35,6 +40,7 @@ class Entry:
     siding: Siding | None = None
     own_key: str = ""
     ends_with_errors: bool = False
+    answers_whole: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
     def without_addresses(self, text: str) -> str:
@@ -75,7 +81,21 @@ def terminate(stack: ExitStack, directory: Path) -> Entry:
     return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY, ends_with_errors=True)
 
 
-ENTRIES: dict[str, Callable[[ExitStack, Path], Entry]] = {"egress": egress, "terminate": terminate}
+def relay(stack: ExitStack, directory: Path) -> Entry:
+    """A view on a single sync worker that makes each call itself and relays streams; its clients are the libraries."""
+    llm = _provider(stack, directory)
+    environment = {"LLM_URL": llm.url, "SIDING_SECRET": SECRET}
+    python = list(pythons().values())[-1]
+    app = stack.enter_context(
+        Backend(directory, "forwarding:application", FOLDER, python=python, environment=environment)
+    )
+    settings = {"backend": {"workers": 1}, "providers": dict.fromkeys(DIALECTS, unhindered(directory))}
+    proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
+    bases = {dialect: f"{proxy.url}/{dialect}" for dialect in DIALECTS}
+    return Entry(llm, bases, proxy, ends_with_errors=True, answers_whole=True)
+
+
+ENTRIES: dict[str, Callable[[ExitStack, Path], Entry]] = {"egress": egress, "terminate": terminate, "relay": relay}
 
 TERMINATED = {
     "/v1/chat/completions": "openai",

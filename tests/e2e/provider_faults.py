@@ -47,10 +47,14 @@ Broken = Callable[[ExitStack, Path], Provider]
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong. `stream` is whether streams are asked for, `timeout` the provider's time-outs that matter."""
+    """
+    What goes wrong. `stream` is whether streams are asked for, `plain` whether no stream can have it, `timeout` the
+    provider's time-outs that matter.
+    """
 
     broken: Broken
     stream: bool = False
+    plain: bool = False
     timeout: dict[str, str] = field(default_factory=dict)
 
 
@@ -102,11 +106,11 @@ FAULTS: dict[str, Fault] = {
     "hangs before the head": says("[hang]", timeout={"first_byte": "500ms"}),
     "resets the connection before the head": says("[reset]"),
     "answers with bytes that are not HTTP": says("[garbage-http]"),
-    "hangs in a plain body": says("[hang-body]", timeout={"idle": "500ms"}),
+    "hangs in a plain body": says("[hang-body]", plain=True, timeout={"idle": "500ms"}),
     "hangs in a stream": says("[hang-body]", stream=True, timeout={"idle": "500ms"}),
-    "closes the connection in a plain body": says("[reset-body]"),
+    "closes the connection in a plain body": says("[reset-body]", plain=True),
     "closes the connection in a stream": says("[reset-body]", stream=True),
-    "resets the connection in a plain body": says("[rst-body]"),
+    "resets the connection in a plain body": says("[rst-body]", plain=True),
     "resets the connection in a stream": says("[rst-body]", stream=True),
     "sends a malformed stream": says("[malformed]", stream=True),
     "reports an error in a stream": says("[error-body]", stream=True),
@@ -129,6 +133,9 @@ FAULTS: dict[str, Fault] = {
 
 class Way:
     """How calls reach the provider. `ask` makes one with each prompt, all at once, and tells what their callers got."""
+
+    # Whether no other calls than streaming ones are made.
+    streams_only = False
 
     def __init__(self, stack: ExitStack, directory: Path, provider: Provider, fault: Fault) -> None:
         self.provider, self.fault = provider, fault
@@ -163,8 +170,7 @@ class Egress(Way):
 
     def ask(self, prompts: list[str]) -> list[str]:
         until("the egress to listen", lambda: listens(self.address))
-        with ThreadPoolExecutor(len(prompts)) as threads:
-            return list(threads.map(self._ask, prompts))
+        return at_once(self._ask, prompts)
 
     def _ask(self, prompt: str) -> str:
         headers = [("Content-Type", "application/json"), ("Authorization", f"Bearer {KEY}")]
@@ -205,7 +211,45 @@ class AskEach(Step):
         return HandOver(calls).play(received, link)
 
 
-WAYS: dict[str, type[Way]] = {"egress": Egress, "hand-off": HandOff}
+class Relay(Way):
+    """A view whose client gets the stream from Siding, or what the view makes of a refusal: it tells its journal."""
+
+    streams_only = True
+
+    def settings(self) -> dict[str, Any]:
+        return {"backend": {"workers": 4}}
+
+    def view(self) -> Step:
+        return RelayIt(self.provider.url)
+
+    def ask(self, prompts: list[str]) -> list[str]:
+        return at_once(self._ask, prompts)
+
+    def _ask(self, prompt: str) -> str:
+        return _relayed(self.proxy.request("POST", "/chat", body=prompt.encode(), timeout=60), prompt)
+
+
+@dataclass
+class RelayIt(Step):
+    """A view that asks with its request's prompt for a stream to its client."""
+
+    url: str
+
+    def play(self, received: Received, link: Link) -> bool:
+        if received.number:
+            return Tell().play(received, link)
+        call = chat(self.url, "", body=asked(received.body.decode(), True))
+        how = {"format": "provider", "head": {"status": 200, "headers": []}}
+        return HandOver([call], mode="relay", relay=how).play(received, link)
+
+
+WAYS: dict[str, type[Way]] = {"egress": Egress, "hand-off": HandOff, "relay": Relay}
+
+
+def at_once(ask: Callable[[str], str], prompts: list[str]) -> list[str]:
+    """Asks with all prompts."""
+    with ThreadPoolExecutor(len(prompts)) as threads:
+        return list(threads.map(ask, prompts))
 
 
 def asked(prompt: str, stream: bool) -> str:
@@ -220,6 +264,19 @@ def _seen(response: Response, prompt: str) -> str:
         problem = json.loads(response.body)["type"].rpartition(":")[2]
         return f"{response.status} `{problem}`"
     return _answer(response.status, response.body, dict(response.headers), prompt)
+
+
+def _relayed(response: Response, prompt: str) -> str:
+    """What a client got through a view that relays."""
+    if response.header("content-type") == "application/json":
+        [entry] = told(response)["journal"]
+        assert "relayed" not in entry, "the client has had a stream already"
+        return _recorded(entry, prompt)
+    before, _, last = response.body.rstrip().rpartition(b"\n\n")
+    if b'"stream_interrupted"' in last:
+        assert before, "nothing of the answer came"
+        return "a part of the answer, then an error event"
+    return _seen(response, prompt)
 
 
 def _recorded(entry: dict[str, Any], prompt: str) -> str:
@@ -257,4 +314,4 @@ def _broken_off(received: bytes) -> str:
 
 def combinations() -> list[tuple[str, str]]:
     """All that is observed, in the order of the page."""
-    return [(fault, way) for fault in FAULTS for way in WAYS]
+    return [(fault, way) for fault in FAULTS for way in WAYS if not (FAULTS[fault].plain and WAYS[way].streams_only)]

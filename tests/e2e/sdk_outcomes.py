@@ -39,7 +39,12 @@ class Case:
 
 def outcomes(program: str, entry: Entry, cases: Iterable[Case]) -> list[dict[str, Any]]:
     """What the library returned or raised in each case, without what differs from call to call."""
-    told = {"bases": entry.bases, "headers": entry.headers, "cases": [asdict(case) for case in cases]}
+    said = run(program, {"bases": entry.bases, "headers": entry.headers, "cases": [asdict(case) for case in cases]})
+    return [_comparable(outcome) for outcome in json.loads(IDS.sub("ID", entry.without_addresses(said)))]
+
+
+def run(program: str, told: dict[str, Any]) -> str:
+    """What a program says to what it is told."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(E2E), **ENVIRONMENT}
     done = subprocess.run(
         _command(program),
@@ -50,7 +55,7 @@ def outcomes(program: str, entry: Entry, cases: Iterable[Case]) -> list[dict[str
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    return [_comparable(outcome) for outcome in json.loads(IDS.sub("ID", entry.without_addresses(done.stdout)))]
+    return done.stdout
 
 
 def _command(program: str) -> list[str]:
