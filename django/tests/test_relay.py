@@ -255,7 +255,9 @@ def test_a_stream_that_never_had_a_byte_is_saved_without_one(siding, saved, prov
 
 
 @pytest.mark.parametrize("call", streams.ALL)
-def test_a_refusal_that_came_after_the_clients_stream_had_begun_is_saved(siding, saved, provider, call):
+def test_a_refusal_that_came_after_the_clients_stream_had_begun_is_saved(
+    siding, saved, provider, call
+):
     siding.proxy.outcome = lambda _: LATE_REFUSAL
     answer = siding.post(relaying(provider.url, saved, call))
     assert (answer.status, answer.passes, len(answer.calls)) == (204, 2, 1)

@@ -7,4 +7,14 @@ from .caching import cache
 from .relaying import relay
 from .suspension import Suspended
 
-__all__ = ["Answer", "Current", "Suspended", "authorization", "cache", "current", "gather", "once", "relay"]
+__all__ = [
+    "Answer",
+    "Current",
+    "Suspended",
+    "authorization",
+    "cache",
+    "current",
+    "gather",
+    "once",
+    "relay",
+]

@@ -51,8 +51,7 @@ class Record:
 
     @property
     def cut_short(self) -> str | None:
-        """Why the client's stream is not whole: `refused` where the provider refused too late to be answered
-        otherwise."""
+        """Why the client's stream is not whole: `refused` if the provider did so too late."""
         if self.broken is None and self.is_relayed and not 200 <= self.entry["status"] < 300:
             return "refused"
         return self.broken
