@@ -33,6 +33,7 @@ class Entry:
     provider gets where it is not the client's. `ends_with_errors` is whether a stream that breaks off at the provider
     ends with an error in the provider's words, and not with the connection; `answers_whole` whether nothing of an
     answer that is no stream, not even its head, comes before it is complete.
+    `vendors_only` keeps the tests short: no libraries but the vendors' own go this way.
     """
 
     llm: SimulatedLLM
@@ -41,6 +42,7 @@ class Entry:
     own_key: str = ""
     ends_with_errors: bool = False
     answers_whole: bool = False
+    vendors_only: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
     def without_addresses(self, text: str) -> str:
@@ -92,7 +94,7 @@ def relay(stack: ExitStack, directory: Path) -> Entry:
     settings = {"backend": {"workers": 1}, "providers": dict.fromkeys(DIALECTS, unhindered(directory))}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
     bases = {dialect: f"{proxy.url}/{dialect}" for dialect in DIALECTS}
-    return Entry(llm, bases, proxy, ends_with_errors=True, answers_whole=True)
+    return Entry(llm, bases, proxy, ends_with_errors=True, answers_whole=True, vendors_only=True)
 
 
 ENTRIES: dict[str, Callable[[ExitStack, Path], Entry]] = {"egress": egress, "terminate": terminate, "relay": relay}

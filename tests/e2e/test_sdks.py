@@ -56,6 +56,8 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a stream that no parser takes": ("[malformed]", (STREAM,)),
 }
 IMPATIENT_SECONDS = 2.0
+# Those that are no vendor's: they call as the vendors' SDKs do, and take longest.
+NO_VENDORS = {"of_langchain.py", "of_litellm.py"}
 # Clients that try again by themselves, and obey a provider that tells them not to.
 RETRYING = {("of_openai.py", "chat"), ("of_anthropic.py", "messages"), ("openai.mjs", "chat")}
 # The statuses that a library tells of what the provider answers with an error.
@@ -112,6 +114,8 @@ def at_provider(provider: Entry) -> Callable[[str], dict[Case, dict[str, Any]]]:
 
 @pytest.fixture(scope="module", params=LIBRARIES)
 def library(request: pytest.FixtureRequest, entry: Entry, provider: Entry, at_provider: Callable[..., Any]) -> Library:
+    if entry.vendors_only and request.param in NO_VENDORS:
+        pytest.skip("only the vendors' own libraries are asked here")
     entry.llm.reset()  # a library may come again, and its calls are counted
     with ThreadPoolExecutor(1) as thread:
         expected = thread.submit(at_provider, request.param)
