@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from apps import FOLDER
 from chat_project import pythons
 from harness.addresses import free_address, listens
 from harness.backend import Backend
 from harness.scripted_worker import ScriptedWorker
-from harness.siding import Siding, knows
+from harness.siding import Siding
 from harness.signing import SECRET
 from harness.simulated_llm import DIALECTS, SimulatedLLM
 from harness.steps import Answer, always
 from harness.waiting import until
-from unhindered import unhindered
+from unhindered import UNHINDERED
 
 # What clients of a terminated route send belongs to them; the provider gets this one.
 PROVIDER_KEY = "sk-of-the-provider"
@@ -63,7 +62,7 @@ def egress(stack: ExitStack, directory: Path) -> Entry:
     address = free_address()
     llm = _provider(stack, directory)
     app = stack.enter_context(ScriptedWorker(always(Answer())))
-    settings = {"server": {"egress": address}, "providers": dict.fromkeys(DIALECTS, unhindered(directory))}
+    settings = {"server": {"egress": address}, "providers": dict.fromkeys(DIALECTS, UNHINDERED)}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
     until("the egress to listen", lambda: listens(address))
     return Entry(llm, {dialect: f"http://{address}/{dialect}" for dialect in DIALECTS}, proxy)
@@ -72,15 +71,13 @@ def egress(stack: ExitStack, directory: Path) -> Entry:
 def terminate(stack: ExitStack, directory: Path) -> Entry:
     """Routes that Siding answers from a provider, with a key of its own, after the app has let the client in."""
     routes = [_terminated(path, dialect) for path, dialect in TERMINATED.items()]
-    if not knows(directory, "terminate", {"routes": routes}):
-        pytest.skip("this Siding does not terminate routes")
     llm = _provider(stack, directory)
     app = stack.enter_context(ScriptedWorker(always(Answer(204, b""))))
-    own = {"api_key_env": "PROVIDER_KEY", **unhindered(directory)}
+    own = {"api_key_env": "PROVIDER_KEY", **UNHINDERED}
     settings = {"routes": routes, "providers": dict.fromkeys(DIALECTS, own)}
     environment = {"PROVIDER_KEY": PROVIDER_KEY}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings, environment=environment))
-    return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY, ends_with_errors=True)
+    return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY, ends_with_errors=True, vendors_only=True)
 
 
 def relay(stack: ExitStack, directory: Path) -> Entry:
@@ -91,7 +88,7 @@ def relay(stack: ExitStack, directory: Path) -> Entry:
     app = stack.enter_context(
         Backend(directory, "forwarding:application", FOLDER, python=python, environment=environment)
     )
-    settings = {"backend": {"workers": 1}, "providers": dict.fromkeys(DIALECTS, unhindered(directory))}
+    settings = {"backend": {"workers": 1}, "providers": dict.fromkeys(DIALECTS, UNHINDERED)}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
     bases = {dialect: f"{proxy.url}/{dialect}" for dialect in DIALECTS}
     return Entry(llm, bases, proxy, ends_with_errors=True, answers_whole=True, vendors_only=True)

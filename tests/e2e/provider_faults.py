@@ -22,7 +22,7 @@ from harness.siding import Siding, merged
 from harness.simulated_llm import SimulatedLLM
 from harness.steps import HandOver, Step, Tell, always
 from harness.waiting import until
-from unhindered import unhindered
+from unhindered import UNHINDERED
 
 # Nothing ends by these unless a fault is about time: a busy machine must not be taken for a bad provider.
 WHOLE = "the whole answer"
@@ -140,7 +140,7 @@ class Way:
     def __init__(self, stack: ExitStack, directory: Path, provider: Provider, fault: Fault) -> None:
         self.provider, self.fault = provider, fault
         trust = {"ca_file": provider.ca_file} if provider.ca_file else {}
-        openai = {"timeout": {**PATIENT, **fault.timeout}, **trust, **unhindered(directory)}
+        openai = {"timeout": {**PATIENT, **fault.timeout}, **trust, **UNHINDERED}
         app = stack.enter_context(ScriptedWorker(always(self.view())))
         settings = merged({"providers": {"openai": openai}}, self.settings())
         self.proxy = stack.enter_context(Siding(directory, app.address, provider.url, settings))

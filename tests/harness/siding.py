@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +101,6 @@ class Siding(Process):
         """Waits until so many exchanges ended so, and no exchange is under way any more."""
         labels = {"outcome": outcome, **({"mode": mode} if mode else {})}
         self.until_value(times, "siding_exchanges_total", **labels)
-
-
-def knows(directory: Path, key: str, settings: dict[str, Any]) -> bool:
-    """Whether the binary under test knows a key; whatever else is wrong with the settings is for its start to tell."""
-    config = directory / "probe.toml"
-    config.write_text(toml(settings))
-    done = subprocess.run([str(BINARY), "check", "--config", str(config)], capture_output=True, text=True)
-    return f"there is no key `{key}`" not in done.stdout + done.stderr
 
 
 def merged(tables: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
