@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -131,7 +132,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-class Way:
+class Way(ABC):
     """How calls reach the provider. `ask` makes one with each prompt, all at once, and tells what their callers got."""
 
     # Whether no other calls than streaming ones are made.
@@ -153,8 +154,9 @@ class Way:
         """What the app does."""
         return Tell()
 
+    @abstractmethod
     def ask(self, prompts: list[str]) -> list[str]:
-        raise NotImplementedError
+        """What a caller gets for each prompt, all at once."""
 
     def requests(self) -> int:
         """How often Siding has turned to the provider so far."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from .deltas import Deltas
@@ -61,13 +63,17 @@ def understands(format: str, url: str) -> bool:
 
 def translator(format: str, url: str) -> Translator:
     """For the answer of the API at this address, in one of FORMATS."""
-    kinds = {PROVIDER: Provider, TEXT: PlainText, UI_MESSAGE_STREAM: UiMessageStream}
+    kinds: dict[str, Callable[[str], Translator]] = {
+        PROVIDER: Provider,
+        TEXT: PlainText,
+        UI_MESSAGE_STREAM: UiMessageStream,
+    }
     if format not in kinds:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
     return kinds[format](url)
 
 
-class Translator:
+class Translator(ABC):
     """Turns an answer into a format as it arrives, and collects what it says.
 
     `text`, `finish_reason` and `usage` are what is known so far; `error` is the failure that the
@@ -115,11 +121,13 @@ class Translator:
                 self.error = delta.message
         return deltas
 
+    @abstractmethod
     def _written(self, raw: bytes, deltas: list[Delta]) -> bytes:
-        raise NotImplementedError
+        """What the client gets of it."""
 
+    @abstractmethod
     def _end(self, deltas: list[Delta]) -> bytes:
-        raise NotImplementedError
+        """What the client gets at the end."""
 
 
 class PlainText(Translator):

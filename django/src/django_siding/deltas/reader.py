@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,14 +10,16 @@ from .usage import Usage
 from .vocabulary import Delta
 
 
-class Reader:
+class Reader(ABC):
     """Of one API's events and plain answers."""
 
     def __init__(self, usage: Usage) -> None:
         self.usage = usage
 
+    @abstractmethod
     def count(self, part: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Takes down what the part says of tokens."""
 
+    @abstractmethod
     def read(self, part: dict[str, Any]) -> Iterator[Delta]:
-        raise NotImplementedError
+        """What the part says."""
