@@ -4,6 +4,7 @@
 use tokio::sync::oneshot;
 
 use super::expectation::ServiceTime;
+use super::load::Load;
 use super::overload::Overload;
 use super::queue::{Lines, Order, Waiter};
 use super::{Bulkhead, Class, Config, Refusal};
@@ -49,6 +50,7 @@ pub(super) struct State {
     resumes_in_a_row: u32,
     next_sequence: u64,
     service: ServiceTime,
+    load: Load,
     overload: Overload,
     seen: Instant,
     busy_time: Duration,
@@ -65,6 +67,7 @@ impl State {
             resumes_in_a_row: 0,
             next_sequence: 0,
             service: ServiceTime::default(),
+            load: Load::new(now),
             overload: Overload::default(),
             seen: now,
             busy_time: Duration::ZERO,
@@ -80,6 +83,7 @@ impl State {
         now: Instant,
     ) -> Result<Entered, Refusal> {
         self.advance(now);
+        self.load.arrived(now);
         let line = self.line(bulkhead);
         if self.busy < self.config.workers && self.may_run(line) {
             self.occupy(line);
@@ -109,6 +113,7 @@ impl State {
         }
         if let Some(held) = held {
             self.service.note(held);
+            self.load.served(held, now);
         }
         self.dispatch(now);
     }
@@ -134,6 +139,26 @@ impl State {
     pub(super) fn oldest_age(&self) -> Duration {
         let oldest = self.classes.iter().filter_map(Lines::oldest).min();
         oldest.map_or(Duration::ZERO, |since| self.seen.saturating_duration_since(since))
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.config.workers
+    }
+
+    pub(super) fn resize(&mut self, workers: usize, now: Instant) {
+        self.advance(now);
+        self.config.workers = workers;
+        self.dispatch(now);
+    }
+
+    /// The load that is asked of the workers, in Erlangs.
+    pub(super) fn offered(&mut self, now: Instant) -> f64 {
+        self.load.offered(now)
+    }
+
+    /// The mean wait that this load should cause.
+    pub(super) fn steady_wait(&mut self, now: Instant) -> Duration {
+        self.load.expected_wait(self.config.workers, now)
     }
 
     pub(super) fn busy_time(&self) -> Duration {

@@ -195,10 +195,27 @@ async fn busy_seconds_are_the_exact_integral_of_busy_workers() {
     tokio::time::advance(Duration::from_secs(2)).await;
     drop(one);
     tokio::time::advance(Duration::from_secs(1)).await;
-    gate.observe();
+    gate.observe(Duration::ZERO);
     let text = registry.render().unwrap();
     assert!(text.contains("siding_workers_busy_seconds_total 8\n"), "{text}");
     assert!(text.contains("siding_workers_saturated_seconds_total 2\n"), "{text}");
     assert!(text.contains("siding_workers_busy 1\n"), "{text}");
     drop(two);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_workers_take_those_who_wait_and_fewer_let_those_who_run_finish() {
+    let gate = gate(1, 10, &[]);
+    let first = gate.admit(Class::Interactive, None, soon()).await.unwrap();
+    let mut second = Box::pin(gate.admit(Class::Interactive, None, soon()));
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut second).await.is_err());
+    gate.resize(2);
+    let second = second.await.unwrap();
+    gate.resize(1);
+    assert_eq!(gate.busy(), 2);
+    drop(first);
+    let mut third = Box::pin(gate.admit(Class::Interactive, None, soon()));
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut third).await.is_err(), "one runs and one may");
+    drop(second);
+    third.await.unwrap();
 }

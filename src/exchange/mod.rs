@@ -133,6 +133,11 @@ impl Exchanges {
             metrics: Metrics::new(registry),
         }
     }
+
+    /// Brings the metrics that depend on time up to date: before each scrape.
+    pub fn observe(&self) {
+        self.admission.observe(self.metrics.observe());
+    }
 }
 
 /// A client's request, whole.

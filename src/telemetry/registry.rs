@@ -7,6 +7,8 @@ use prometheus::{
 
 pub use prometheus::{Counter, IntCounter};
 
+use crate::time::Duration;
+
 /// Waiting and service times of a worker pool, in seconds: 1 ms to 60 s.
 pub const POOL_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
@@ -121,6 +123,11 @@ impl Registry {
         self.0.register(Box::new(metric.clone())).expect("each metric is declared once per registry");
         metric
     }
+}
+
+/// Raises a counter to a total. Whoever calls it keeps two scrapes from adding the same difference twice.
+pub fn raise(counter: &Counter, total: Duration) {
+    counter.inc_by((total.as_secs_f64() - counter.get()).max(0.0));
 }
 
 fn prefixed(name: &str) -> String {

@@ -47,7 +47,7 @@ impl Pages {
     fn metrics(&self) -> Answer {
         self.common.observe();
         self.jobs.observe();
-        self.exchanges.admission.observe();
+        self.exchanges.observe();
         match self.registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
