@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::progress::{Observer, Step};
 use crate::telemetry::outcome::Mode;
 use crate::time::Duration;
@@ -23,6 +25,8 @@ pub struct Account {
     pub calling: Duration,
     /// Waiting for the client: its body, and its reading of the answer.
     pub client: Duration,
+    /// What the app calls the route of this request, once it has answered.
+    pub route: Option<HeaderValue>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -31,7 +35,17 @@ impl Account {
     /// Nothing happened yet.
     pub fn new(mode: Mode) -> Self {
         let none = Duration::ZERO;
-        Self { mode, passes: 0, calls: 0, queued: none, working: none, calling: none, client: none, observer: None }
+        Self {
+            mode,
+            passes: 0,
+            calls: 0,
+            queued: none,
+            working: none,
+            calling: none,
+            client: none,
+            route: None,
+            observer: None,
+        }
     }
 
     /// Tells who looks on what the exchange does now.

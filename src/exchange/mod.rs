@@ -39,7 +39,7 @@ pub use grant::Grant;
 pub use metrics::{Counted, Metrics, Suspended};
 pub use progress::{Observer, Step};
 pub use relay::Relay;
-pub use run::{REQUEST_START, request_start};
+pub use run::{INTERNAL, REQUEST_START, ROUTE, request_start};
 pub use shared::{Meaning, Shared};
 pub use users::Place;
 

@@ -7,6 +7,7 @@ use super::Gateway;
 use crate::admission::Permit;
 use crate::drain::InFlight;
 use crate::exchange::Account;
+use crate::route::RuleNumber;
 use crate::telemetry::Outcome;
 use crate::telemetry::outcome::Mode;
 use crate::time::Instant;
@@ -18,6 +19,8 @@ pub struct Context {
     pub(super) id: String,
     pub(super) account: Account,
     pub(super) stage: Stage,
+    /// The rule that it fell under.
+    pub(super) rule: Option<RuleNumber>,
     /// The request's bytes, where they say all there is to know about it.
     pub(super) bytes: Option<Bytes>,
     /// What the app said when it authorised the request, where it was asked.
@@ -52,6 +55,7 @@ impl Context {
             id: String::new(),
             account: Account::new(Mode::PassThrough),
             stage: Stage::Received,
+            rule: None,
             bytes: None,
             granted: None,
             in_flight: Some(in_flight),

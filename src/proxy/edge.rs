@@ -67,7 +67,7 @@ impl Edge {
                 Glimpse::Partial | Glimpse::Unclear => (None, None),
             };
             let repeated = match repeatable {
-                Some(lengths) => repeated::run(&self.gateway, &mut stream, &mut head, lengths).await,
+                Some(repeatable) => repeated::run(&self.gateway, &mut stream, &mut head, repeatable).await,
                 None => Repeated::New(None),
             };
             let bytes = match repeated {

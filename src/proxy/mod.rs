@@ -15,6 +15,7 @@ mod egress;
 mod finish;
 mod hygiene;
 mod jobs;
+mod metrics;
 mod pass_through;
 mod preview;
 mod repeated;
@@ -37,9 +38,11 @@ use crate::exchange::Exchanges;
 use crate::route::Table;
 use crate::time::Duration;
 
+use crate::telemetry::Registry;
 use context::Context;
 pub use edge::Edge;
 pub use egress::Egress;
+use metrics::Requests;
 
 /// How clients are served.
 #[derive(Clone, Debug)]
@@ -72,13 +75,15 @@ pub struct Gateway {
     exchanges: Arc<Exchanges>,
     jobs: Jobs,
     drain: Drain,
+    requests: Arc<Requests>,
 }
 
 impl Gateway {
     /// Puts the parts together.
-    pub fn new(config: Config, routes: Table, exchanges: Arc<Exchanges>, jobs: Jobs) -> Self {
+    pub fn new(config: Config, routes: Table, exchanges: Arc<Exchanges>, jobs: Jobs, registry: &Registry) -> Self {
         let drain = exchanges.drain.clone();
-        Self { config: Arc::new(config), routes: Arc::new(routes), exchanges, jobs, drain }
+        let requests = Arc::new(Requests::new(registry, routes.patterns()));
+        Self { config: Arc::new(config), routes: Arc::new(routes), exchanges, jobs, drain, requests }
     }
 
     /// The identity of a job in a path that is Siding's own: where no route makes jobs, none is.

@@ -187,6 +187,11 @@ impl Table {
         self.rules.get(position).map(|(config, _)| &config.path.1)
     }
 
+    /// Every pattern, in order.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|(config, _)| config.path.as_str())
+    }
+
     /// How answers under a rule are shared.
     pub fn cache(&self, SharingRule(position): SharingRule) -> Option<&Rule> {
         self.rules.get(position).and_then(|(config, _)| config.cache.as_ref())

@@ -50,7 +50,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let common = Common::new(config.sharing, drain.clone(), &registry);
     let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
     let jobs = Jobs::new(config.background.clone(), routes.all_background(), drain.clone(), &registry)?;
-    let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone());
+    let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone(), &registry);
 
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(config));
     server.bootstrap();
