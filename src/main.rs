@@ -34,6 +34,8 @@ enum Command {
     Check(Settings),
     /// Print the documented reference with every key and its default
     Defaults,
+    /// Print the reference of every metric, as in docs/metrics.md
+    Metrics,
     /// Say whether two calls share an answer, and if not, why
     ExplainKey(Pair),
 }
@@ -78,6 +80,10 @@ fn main() -> ExitCode {
             Err(message) => fail(&message, USAGE),
         },
         Command::Defaults => say(config::REFERENCE.trim_end()),
+        Command::Metrics => match metrics_reference() {
+            Ok(page) => say(page.trim_end()),
+            Err(message) => fail(&message, CANNOT_START),
+        },
         Command::ExplainKey(pair) => match explain_key(&pair) {
             Ok(said) => say(&said),
             Err(message) => fail(&message, USAGE),
@@ -95,6 +101,12 @@ fn run(settings: &Settings) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }
+}
+
+/// With the defaults: names and labels do not depend on the configuration.
+fn metrics_reference() -> Result<String, String> {
+    let config = load(&Settings { config: None, backend: None, no_handoff: true })?;
+    siding::server::metrics_reference(&config).map_err(|error| format!("siding: {error}"))
 }
 
 /// Compares the bodies of two calls as the cache does. What else is in a call's key (provider, path, account, scope) is

@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("admission", &["time", "telemetry"]),
     ("route", &["admission", "cache", "background"]),
     ("backend", &["time", "telemetry", "http1"]),
+    ("workers", &["time", "telemetry", "http1"]),
     ("handoff", &["secret", "media_type"]),
     ("provider", &["time", "secret", "telemetry", "hop_by_hop", "http1", "tls"]),
     (
@@ -91,6 +92,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "route",
             "sharing",
             "usage",
+            "workers",
         ],
     ),
     (
@@ -114,6 +116,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "route",
             "sharing",
             "usage",
+            "workers",
         ],
     ),
 ];
@@ -126,6 +129,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("blake3", &["cache/key.rs"]),
     ("slab", &["coalesce/"]),
     ("moka", &["cache/"]),
+    ("procfs", &["workers/"]),
     ("httparse", &["http1/", "proxy/preview.rs"]),
     ("toml", &["config/"]),
     ("clap", &["main.rs"]),

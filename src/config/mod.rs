@@ -16,7 +16,7 @@ pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;
-use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, usage};
+use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, usage, workers};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub backend: backend::Config,
     /// The worker pool.
     pub admission: admission::Config,
+    /// What is seen of the app's processes.
+    pub workers: workers::Config,
     /// Exchanges.
     pub exchange: exchange::Config,
     /// Bytes that all exchanges together may buffer.

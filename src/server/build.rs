@@ -6,7 +6,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
-use super::{admin, drain, listener};
+use super::{admin, drain, listener, watch};
 use crate::admission::Admission;
 use crate::backend::Backend;
 use crate::background::Jobs;
@@ -23,6 +23,7 @@ use crate::sharing::{Common, Sharing};
 use crate::telemetry::Registry;
 use crate::tls::BadTrust;
 use crate::usage::Meter;
+use crate::workers::Workers;
 
 /// Why the process could not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,19 +39,24 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
+/// What the services work with.
+pub(super) struct Assembly {
+    pub(super) registry: Registry,
+    pub(super) drain: Drain,
+    pub(super) common: Arc<Common>,
+    pub(super) exchanges: Arc<Exchanges>,
+    pub(super) jobs: Jobs,
+    pub(super) gateway: Gateway,
+    pub(super) workers: Workers,
+}
+
 /// Runs until a signal ends the process. Returns only when the server stopped by itself.
 ///
 /// # Errors
 /// See [`StartError`]; nothing was served then.
 pub fn run(config: &Config) -> Result<(), StartError> {
     listener::probe(&config.server)?;
-    let registry = Registry::new()?;
-    let drain = Drain::new();
-    let routes = Table::new(config.routes.clone());
-    let common = Common::new(config.sharing, drain.clone(), &registry);
-    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
-    let jobs = Jobs::new(config.background.clone(), routes.all_background(), drain.clone(), &registry)?;
-    let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone(), &registry);
+    let Assembly { registry, drain, common, exchanges, jobs, gateway, workers } = assemble(config)?;
 
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(config));
     server.bootstrap();
@@ -60,6 +66,8 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     if let Some(address) = &config.server.egress {
         server.add_service(listener::egress(address, &gateway));
     }
+    let watch = watch::Watch::new(workers, Arc::clone(&exchanges.admission), config.workers.follow);
+    server.add_service(background_service("watch", watch));
     if let Some(address) = &config.server.admin {
         let admin = admin::Admin::new(address.clone(), registry, exchanges, common, jobs);
         server.add_service(background_service("admin", admin));
@@ -74,6 +82,20 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     );
     server.run(RunArgs { shutdown_signal: Box::new(drain::Signals::new(drain, config.server.drain)) });
     Ok(())
+}
+
+/// Puts everything together that needs no socket.
+pub(super) fn assemble(config: &Config) -> Result<Assembly, StartError> {
+    let registry = Registry::new()?;
+    registry.info("build_info", "The version that runs.", "version", env!("CARGO_PKG_VERSION"));
+    let drain = Drain::new();
+    let routes = Table::new(config.routes.clone());
+    let common = Common::new(config.sharing, drain.clone(), &registry);
+    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
+    let jobs = Jobs::new(config.background.clone(), routes.all_background(), drain.clone(), &registry)?;
+    let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone(), &registry);
+    let workers = Workers::new(config.workers.clone(), &registry);
+    Ok(Assembly { registry, drain, common, exchanges, jobs, gateway, workers })
 }
 
 fn exchanges(

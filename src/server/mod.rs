@@ -4,5 +4,8 @@ mod admin;
 mod build;
 mod drain;
 mod listener;
+mod reference;
+mod watch;
 
 pub use build::{StartError, run};
+pub use reference::metrics as metrics_reference;
