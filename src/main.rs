@@ -51,7 +51,7 @@ struct Pair {
     other: PathBuf,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Settings {
     /// The configuration; without one the defaults hold
     #[arg(long, short, env = "SIDING_CONFIG", value_name = "FILE")]
@@ -97,7 +97,14 @@ fn run(settings: &Settings) -> ExitCode {
         Err(message) => return fail(&message, USAGE),
     };
     siding::telemetry::log::start(config.log.format, &config.log.filter);
-    match siding::server::run(&config) {
+    let source = siding::server::Source {
+        path: settings.config.clone(),
+        load: Box::new({
+            let settings = settings.clone();
+            move || load(&settings)
+        }),
+    };
+    match siding::server::run(config, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }

@@ -130,6 +130,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("slab", &["coalesce/"]),
     ("moka", &["cache/"]),
     ("procfs", &["workers/"]),
+    ("notify", &["server/reload.rs"]),
+    ("arc_swap", &["proxy/current.rs", "server/"]),
     ("httparse", &["http1/", "proxy/preview.rs"]),
     ("toml", &["config/"]),
     ("clap", &["main.rs"]),

@@ -9,6 +9,8 @@ const MIB: usize = 1024 * 1024;
 pub(super) const LISTEN: &str = "0.0.0.0:8080";
 /// Loopback: metrics and probes tell about traffic; a pod's scrape and probe address is set on purpose.
 pub(super) const ADMIN: &str = "127.0.0.1:9180";
+/// Kubernetes changes files and sends no signal.
+pub(super) const WATCH: bool = true;
 /// Exchanges that wait for a model may take this long to end at a shutdown.
 pub(super) const DRAIN: Duration = Duration::from_secs(60);
 /// Below the 75 s of common load balancers' idle time-outs.

@@ -68,6 +68,8 @@ pub struct Server {
     pub egress: Option<backend::Address>,
     /// Threads that serve requests.
     pub threads: usize,
+    /// Whether the configuration's files are watched.
+    pub watch: bool,
     /// How long a shutdown waits for exchanges.
     pub drain: Duration,
 }

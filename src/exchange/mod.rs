@@ -77,14 +77,33 @@ pub struct Exchanges {
     pub sharing: Sharing<Refused>,
     /// Memory for bodies.
     pub buffers: Buffers,
-    /// Results whose exchange could not use them.
-    pub kept: Memory<Recorded>,
     /// Who is still being served.
     pub drain: Drain,
+    /// Results whose exchange could not use them.
+    kept: Memory<Recorded>,
     /// Calls of users whom the app names.
     users: Users,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+}
+
+/// What outlives a change of the configuration. Cloning gives another handle.
+#[derive(Clone, Debug)]
+pub struct Lasting {
+    kept: Memory<Recorded>,
+    users: Users,
+    metrics: Arc<Metrics>,
+}
+
+impl Lasting {
+    /// Nothing happened yet.
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            kept: Memory::new(KEEP_RESULTS_BYTES),
+            users: Users::default(),
+            metrics: Arc::new(Metrics::new(registry)),
+        }
+    }
 }
 
 /// Parts of [`Exchanges`] that others make.
@@ -107,6 +126,8 @@ pub struct Parts {
     pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
+    /// What there was before.
+    pub lasting: Lasting,
 }
 
 /// How long a result waits for its client's retry.
@@ -116,22 +137,10 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Exchanges {
     /// Puts the parts together.
-    pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain } = parts;
-        Self {
-            config,
-            admission,
-            backend,
-            offer,
-            providers,
-            calls,
-            sharing,
-            buffers,
-            kept: Memory::new(KEEP_RESULTS_BYTES),
-            drain,
-            users: Users::default(),
-            metrics: Metrics::new(registry),
-        }
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, lasting } = parts;
+        let Lasting { kept, users, metrics } = lasting;
+        Self { config, admission, backend, offer, providers, calls, sharing, buffers, drain, kept, users, metrics }
     }
 
     /// Brings the metrics that depend on time up to date: before each scrape.

@@ -1,4 +1,4 @@
-//! Configuration to parts, top to bottom in the order of flow, then to services.
+//! From a checked configuration to a process that serves: parts, then services.
 
 use std::sync::Arc;
 
@@ -6,24 +6,12 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
-use super::{admin, drain, listener, watch};
-use crate::admission::Admission;
-use crate::backend::Backend;
-use crate::background::Jobs;
-use crate::buffers::Buffers;
-use crate::calls::Calls;
+use super::live::Live;
+use super::parts::Foundation;
+use super::reload::{self, Source};
+use super::{admin, drain, listener, signals, watch};
 use crate::config::Config;
-use crate::drain::Drain;
-use crate::exchange::{Exchanges, Parts};
-use crate::handoff::Offer;
-use crate::provider::Providers;
-use crate::proxy::Gateway;
-use crate::route::Table;
-use crate::sharing::{Common, Sharing};
-use crate::telemetry::Registry;
 use crate::tls::BadTrust;
-use crate::usage::Meter;
-use crate::workers::Workers;
 
 /// Why the process could not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,43 +22,38 @@ pub enum StartError {
     /// No certificates to verify providers with.
     #[error(transparent)]
     Trust(#[from] BadTrust),
+    /// The server's own certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] super::certificate::Unusable),
     /// The process's own metrics are not available.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// What the services work with.
-pub(super) struct Assembly {
-    pub(super) registry: Registry,
-    pub(super) drain: Drain,
-    pub(super) common: Arc<Common>,
-    pub(super) exchanges: Arc<Exchanges>,
-    pub(super) jobs: Jobs,
-    pub(super) gateway: Gateway,
-    pub(super) workers: Workers,
-}
-
-/// Runs until a signal ends the process. Returns only when the server stopped by itself.
+/// Runs until a signal ends the process, with the configuration that `source` gives now and later. Returns only when the
+/// server stopped by itself.
 ///
 /// # Errors
 /// See [`StartError`]; nothing was served then.
-pub fn run(config: &Config) -> Result<(), StartError> {
+pub fn run(config: Config, source: Source) -> Result<(), StartError> {
+    signals::hold();
     listener::probe(&config.server)?;
-    let Assembly { registry, drain, common, exchanges, jobs, gateway, workers } = assemble(config)?;
+    let foundation = Arc::new(Foundation::new(&config)?);
+    let live = Arc::new(Live::new(Arc::clone(&foundation), config)?);
+    let config = live.started();
 
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(config));
     server.bootstrap();
-    for service in listener::services(&config.server, &server.configuration, &gateway) {
+    for service in listener::services(&config.server, &server.configuration, &live) {
         server.add_service(service);
     }
     if let Some(address) = &config.server.egress {
-        server.add_service(listener::egress(address, &gateway));
+        server.add_service(listener::egress(address, live.current()));
     }
-    let watch = watch::Watch::new(workers, Arc::clone(&exchanges.admission), config.workers.follow);
-    server.add_service(background_service("watch", watch));
+    server.add_service(background_service("watch", watch::Watch::new(Arc::clone(&live))));
+    server.add_service(background_service("reload", reload::Reload::new(source, Arc::clone(&live))));
     if let Some(address) = &config.server.admin {
-        let admin = admin::Admin::new(address.clone(), registry, exchanges, common, jobs);
-        server.add_service(background_service("admin", admin));
+        server.add_service(background_service("admin", admin::Admin::new(address.clone(), Arc::clone(&live))));
     }
     tracing::info!(
         listen = %listener::describe(&config.server),
@@ -80,50 +63,9 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         "siding {} is starting",
         env!("CARGO_PKG_VERSION"),
     );
-    server.run(RunArgs { shutdown_signal: Box::new(drain::Signals::new(drain, config.server.drain)) });
+    let signals = drain::Signals::new(foundation.drain.clone(), config.server.drain);
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
-}
-
-/// Puts everything together that needs no socket.
-pub(super) fn assemble(config: &Config) -> Result<Assembly, StartError> {
-    let registry = Registry::new()?;
-    registry.info("build_info", "The version that runs.", "version", env!("CARGO_PKG_VERSION"));
-    let drain = Drain::new();
-    let routes = Table::new(config.routes.clone());
-    let common = Common::new(config.sharing, drain.clone(), &registry);
-    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
-    let jobs = Jobs::new(config.background.clone(), routes.all_background(), drain.clone(), &registry)?;
-    let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone(), &registry);
-    let workers = Workers::new(config.workers.clone(), &registry);
-    Ok(Assembly { registry, drain, common, exchanges, jobs, gateway, workers })
-}
-
-fn exchanges(
-    config: &Config,
-    routes: &Table,
-    registry: &Registry,
-    drain: &Drain,
-    common: &Arc<Common>,
-) -> Result<Exchanges, StartError> {
-    let providers = Providers::new(config.providers.clone(), registry)?;
-    let limits = &config.exchange.limits;
-    let offer =
-        config.keys.clone().map(|keys| Offer::new(keys, &providers.origins(), limits.max_calls, limits.max_call_bytes));
-    let buffers = Buffers::new(config.buffered, registry);
-    let names: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
-    let meter = Arc::new(Meter::new(config.prices.clone(), &names, registry));
-    let parts = Parts {
-        config: config.exchange,
-        admission: Admission::new(config.admission, routes.bulkheads(), registry),
-        backend: Backend::new(&config.backend, registry),
-        offer,
-        providers,
-        calls: Calls::new(config.calls.clone(), Sharing::new(Arc::clone(common)), buffers.clone(), meter),
-        sharing: Sharing::new(Arc::clone(common)),
-        buffers,
-        drain: drain.clone(),
-    };
-    Ok(Exchanges::new(parts, registry))
 }
 
 fn pingora_conf(config: &Config) -> ServerConf {

@@ -14,11 +14,8 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::net::{TcpListener, UnixListener};
 
+use super::live::Live;
 use crate::backend::Address;
-use crate::background::Jobs;
-use crate::exchange::Exchanges;
-use crate::sharing::Common;
-use crate::telemetry::Registry;
 use crate::time::{Duration, sleep};
 use pages::Pages;
 
@@ -34,14 +31,8 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) fn new(
-        address: Address,
-        registry: Registry,
-        exchanges: Arc<Exchanges>,
-        common: Arc<Common>,
-        jobs: Jobs,
-    ) -> Self {
-        Self { address, pages: Arc::new(Pages::new(registry, exchanges, common, jobs)) }
+    pub(super) fn new(address: Address, live: Arc<Live>) -> Self {
+        Self { address, pages: Arc::new(Pages::new(live)) }
     }
 }
 

@@ -7,31 +7,25 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::super::live::Live;
 use super::purge;
-use crate::background::Jobs;
-use crate::exchange::Exchanges;
-use crate::sharing::Common;
-use crate::telemetry::Registry;
 
 /// An answer of the admin listener.
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// What the pages are about.
 pub(super) struct Pages {
-    registry: Registry,
-    exchanges: Arc<Exchanges>,
-    common: Arc<Common>,
-    jobs: Jobs,
+    live: Arc<Live>,
 }
 
 impl Pages {
-    pub(super) fn new(registry: Registry, exchanges: Arc<Exchanges>, common: Arc<Common>, jobs: Jobs) -> Self {
-        Self { registry, exchanges, common, jobs }
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Self { live }
     }
 
     pub(super) async fn answer(&self, request: &Request<Incoming>) -> Answer {
         if request.uri().path() == "/-/purge" {
-            return purge::run(&self.common, request).await;
+            return purge::run(&self.live.foundation().common, request).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
@@ -45,10 +39,11 @@ impl Pages {
     }
 
     fn metrics(&self) -> Answer {
-        self.common.observe();
-        self.jobs.observe();
-        self.exchanges.observe();
-        match self.registry.render() {
+        let foundation = self.live.foundation();
+        foundation.common.observe();
+        foundation.jobs.observe();
+        self.live.generation().exchanges.observe();
+        match foundation.registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
                 let version = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -65,10 +60,10 @@ impl Pages {
     /// Ready to be sent traffic: not shutting down, and the app accepts connections. A saturated pool is ready,
     /// or every pod would leave the service at once.
     async fn readiness(&self) -> Answer {
-        if self.exchanges.drain.is_draining() {
+        if self.live.foundation().drain.is_draining() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        if !self.exchanges.backend.accepts().await {
+        if !self.live.generation().exchanges.backend.accepts().await {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the app does not accept connections\n");
         }
         text(StatusCode::OK, "ok\n")
