@@ -28,8 +28,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM (finishes exchanges) or SIGINT (at once)
-    Run(Settings),
+    /// Serve until SIGTERM (finishes exchanges) or SIGINT (at once); SIGHUP reloads, SIGUSR2 upgrades
+    Run(Run),
     /// Check a configuration, report every fault with line and remedy, and exit
     Check(Settings),
     /// Print the documented reference with every key and its default
@@ -49,6 +49,15 @@ struct Pair {
     one: PathBuf,
     /// The JSON body of another
     other: PathBuf,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where the process that this one supersedes gives its sockets; set by that process
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    upgrade: Option<PathBuf>,
 }
 
 #[derive(Args, Clone)]
@@ -74,7 +83,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run(settings) => run(&settings),
+        Command::Run(command) => run(&command),
         Command::Check(settings) => match load(&settings) {
             Ok(_) => say("the configuration is valid"),
             Err(message) => fail(&message, USAGE),
@@ -91,7 +100,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings) -> ExitCode {
+fn run(Run { settings, upgrade }: &Run) -> ExitCode {
     let config = match load(settings) {
         Ok(config) => config,
         Err(message) => return fail(&message, USAGE),
@@ -104,7 +113,7 @@ fn run(settings: &Settings) -> ExitCode {
             move || load(&settings)
         }),
     };
-    match siding::server::run(config, source) {
+    match siding::server::run(config, source, upgrade.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }

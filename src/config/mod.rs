@@ -70,6 +70,10 @@ pub struct Server {
     pub threads: usize,
     /// Whether the configuration's files are watched.
     pub watch: bool,
+    /// How long new requests are served after SIGTERM.
+    pub linger: Duration,
+    /// How long requests may still come after this process became unready.
+    pub propagation: Duration,
     /// How long a shutdown waits for exchanges.
     pub drain: Duration,
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use pingora::server::configuration::ServerConf;
+use std::path::Path;
+
+use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
 use super::live::Live;
 use super::parts::Foundation;
 use super::reload::{self, Source};
-use super::{admin, drain, listener, signals, watch};
+use super::upgrade::Socket;
+use super::{admin, drain, listener, signals, supervisor, watch};
 use crate::config::Config;
 use crate::tls::BadTrust;
 
@@ -30,20 +33,25 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Runs until a signal ends the process, with the configuration that `source` gives now and later. Returns only when the
-/// server stopped by itself.
+/// Runs until a signal ends the process, with the configuration that `source` gives now and later. `taken_from` is where
+/// another process gives its sockets to this one. Returns only when the server stopped by itself.
 ///
 /// # Errors
 /// See [`StartError`]; nothing was served then.
-pub fn run(config: Config, source: Source) -> Result<(), StartError> {
+pub fn run(config: Config, source: Source, taken_from: Option<&Path>) -> Result<(), StartError> {
     signals::hold();
-    listener::probe(&config.server)?;
+    if taken_from.is_none() {
+        listener::probe(&config.server)?;
+    }
     let foundation = Arc::new(Foundation::new(&config)?);
     let live = Arc::new(Live::new(Arc::clone(&foundation), config)?);
     let config = live.started();
 
-    let mut server = Server::new_with_opt_and_conf(None, pingora_conf(config));
-    server.bootstrap();
+    let upgrade_socket = Socket::new(taken_from);
+    let options = Opt { upgrade: taken_from.is_some(), ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(options, pingora_conf(config, &upgrade_socket));
+    server.bootstrap(); // takes the sockets over, and waits for them
+    upgrade_socket.clean();
     for service in listener::services(&config.server, &server.configuration, &live) {
         server.add_service(service);
     }
@@ -51,6 +59,7 @@ pub fn run(config: Config, source: Source) -> Result<(), StartError> {
         server.add_service(listener::egress(address, live.current()));
     }
     server.add_service(background_service("watch", watch::Watch::new(Arc::clone(&live))));
+    server.add_service(background_service("supervisor", supervisor::Announce::new(&config.server)));
     server.add_service(background_service("reload", reload::Reload::new(source, Arc::clone(&live))));
     if let Some(address) = &config.server.admin {
         server.add_service(background_service("admin", admin::Admin::new(address.clone(), Arc::clone(&live))));
@@ -63,17 +72,18 @@ pub fn run(config: Config, source: Source) -> Result<(), StartError> {
         "siding {} is starting",
         env!("CARGO_PKG_VERSION"),
     );
-    let signals = drain::Signals::new(foundation.drain.clone(), config.server.drain);
+    let signals = drain::Signals::new(Arc::clone(&live), upgrade_socket);
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
 }
 
-fn pingora_conf(config: &Config) -> ServerConf {
+fn pingora_conf(config: &Config, upgrade_socket: &Socket) -> ServerConf {
     ServerConf {
+        upgrade_sock: upgrade_socket.path().display().to_string(),
         threads: config.server.threads,
         // `drain::Signals` ends the process as soon as nothing is in flight; this is how long Pingora keeps the
         // runtimes alive for it at the most.
-        grace_period_seconds: Some(config.server.drain.as_secs() + drain::LAST_WORDS.as_secs() + 1),
+        grace_period_seconds: Some((config.server.drain + drain::HANDING_OVER + drain::LAST_WORDS).as_secs() + 1),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::build::StartError;
 use super::certificate::Certificate;
+use super::metrics::Metrics;
 use super::parts::{Foundation, Generation};
 use super::restart;
 use crate::config::Config;
@@ -20,6 +22,8 @@ pub(super) struct Live {
     /// The same for requests.
     current: Current,
     certificate: Option<Arc<Certificate>>,
+    metrics: Metrics,
+    superseded: watch::Sender<bool>,
 }
 
 impl Live {
@@ -31,6 +35,8 @@ impl Live {
             current: Current::new(generation.gateway.clone()),
             generation: ArcSwap::from_pointee(generation),
             certificate: certificate.map(Arc::new),
+            metrics: Metrics::new(&foundation.registry),
+            superseded: watch::Sender::new(false),
             started: config,
             foundation,
         })
@@ -72,6 +78,25 @@ impl Live {
     /// For those who serve requests.
     pub(super) fn current(&self) -> &Current {
         &self.current
+    }
+
+    /// Counters of the configuration's changes.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Another process serves from now on.
+    pub(super) fn supersede(&self) {
+        self.superseded.send_replace(true);
+    }
+
+    /// Resolves when another process serves.
+    ///
+    /// # Cancel safety
+    /// Safe to drop and call again.
+    pub(super) async fn is_superseded(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
     }
 
     /// The server's own certificate, where it has one.

@@ -26,6 +26,7 @@ pub(super) struct Metrics {
     is_good: IntGauge,
     good_since: Gauge,
     restart_needed: IntGauge,
+    draining: IntGauge,
 }
 
 impl Metrics {
@@ -50,6 +51,7 @@ impl Metrics {
                 "config_restart_needed",
                 "1 where the configuration holds changes that only a restart brings about.",
             ),
+            draining: registry.gauge("draining", "1 while the process is unready because it is to end."),
         };
         metrics.is_good.set(1);
         metrics.good_since.set(now());
@@ -73,6 +75,11 @@ impl Metrics {
     pub(super) fn refused(&self) {
         self.count(Reloaded::Refused);
         self.is_good.set(0);
+    }
+
+    /// Brings up to date what is not an event.
+    pub(super) fn show(&self, is_draining: bool) {
+        self.draining.set(i64::from(is_draining));
     }
 
     fn count(&self, what: Reloaded) {

@@ -13,6 +13,8 @@ mod reference;
 mod reload;
 mod restart;
 mod signals;
+mod supervisor;
+mod upgrade;
 mod watch;
 
 pub use build::{StartError, run};

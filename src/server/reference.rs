@@ -100,7 +100,7 @@ This page is written by `siding metrics`.
 pub fn metrics(config: &Config) -> Result<String, StartError> {
     let foundation = Foundation::new(config)?;
     foundation.generation(config, None)?;
-    Metrics::new(&foundation.registry);
+    Metrics::new(&foundation.registry); // as a running process declares them
     let families = foundation.registry.families();
     let mut page = INTRODUCTION.to_owned();
     let section_of = |family: &Family| {

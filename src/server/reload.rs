@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
 use super::live::Live;
-use super::metrics::Metrics;
+use super::supervisor;
 use crate::config::Config;
 use crate::time::{Duration, sleep, timeout};
 
@@ -36,15 +36,13 @@ type Contents = Vec<Option<Vec<u8>>>;
 pub(super) struct Reload {
     source: Source,
     live: Arc<Live>,
-    metrics: Metrics,
     /// As they were judged last.
     judged: Mutex<Contents>,
 }
 
 impl Reload {
     pub(super) fn new(source: Source, live: Arc<Live>) -> Self {
-        let metrics = Metrics::new(&live.foundation().registry);
-        let reload = Self { source, live, metrics, judged: Mutex::default() };
+        let reload = Self { source, live, judged: Mutex::default() };
         let contents = reload.contents();
         Self { judged: Mutex::new(contents), ..reload }
     }
@@ -66,7 +64,7 @@ impl Reload {
         if contents == *judged {
             if is_asked {
                 tracing::info!("the configuration is unchanged");
-                self.metrics.unchanged();
+                self.live.metrics().unchanged();
             }
             return;
         }
@@ -74,16 +72,16 @@ impl Reload {
         match (self.source.load)().and_then(|config| self.live.apply(&config).map_err(|error| error.to_string())) {
             Ok(keys) if keys.is_empty() => {
                 tracing::info!("the configuration was reloaded");
-                self.metrics.applied(0);
+                self.live.metrics().applied(0);
             }
             Ok(keys) => {
                 let keys_text = keys.join(", ");
                 tracing::warn!(keys = keys_text, "the configuration was reloaded, but these keys need a restart");
-                self.metrics.applied(keys.len());
+                self.live.metrics().applied(keys.len());
             }
             Err(faults) => {
                 tracing::error!("the configuration was refused and the old one goes on:\n{faults}");
-                self.metrics.refused();
+                self.live.metrics().refused();
             }
         }
     }
@@ -124,7 +122,11 @@ impl BackgroundService for Reload {
         }
         loop {
             tokio::select! {
-                Some(()) = hangups.recv() => self.check(true).await,
+                Some(()) = hangups.recv() => {
+                    supervisor::reloading();
+                    self.check(true).await;
+                    supervisor::ready();
+                }
                 Some(()) = changed.recv() => {
                     while timeout(QUIET, changed.recv()).await.is_ok() {}
                     self.check(false).await;

@@ -15,6 +15,8 @@ pub(super) fn needed(started: &Config, wanted: &Config) -> Vec<&'static str> {
         ("server.tls", old.tls.is_some() != new.tls.is_some()),
         ("server.threads", old.threads != new.threads),
         ("server.drain", old.drain != new.drain),
+        ("server.linger", old.linger != new.linger),
+        ("server.propagation", old.propagation != new.propagation),
         ("server.buffered", started.buffered != wanted.buffered),
         ("server.watch", old.watch != new.watch),
         ("log", old_log.format != new_log.format || old_log.filter != new_log.filter),

@@ -7,9 +7,9 @@ pub(super) fn hold() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let held = runtime.is_ok_and(|runtime| {
         let _inside = runtime.enter();
-        signal(SignalKind::hangup()).is_ok()
+        [SignalKind::hangup(), SignalKind::user_defined2()].into_iter().all(|kind| signal(kind).is_ok())
     });
     if !held {
-        tracing::warn!("cannot hold signals; a SIGHUP before all is up ends the process");
+        tracing::warn!("cannot hold signals; a SIGHUP or SIGUSR2 before all is up ends the process");
     }
 }

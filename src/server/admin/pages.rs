@@ -1,4 +1,4 @@
-//! What the admin listener answers: `/metrics`, `/livez`, `/readyz` and `/-/purge`.
+//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/-/drain`, `/-/drained` and `/-/purge`.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use super::super::live::Live;
 use super::purge;
+use crate::time::{sleep_until, timeout};
 
 /// An answer of the admin listener.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -34,7 +35,9 @@ impl Pages {
             "/metrics" => self.metrics(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz and /-/purge\n"),
+            "/-/drain" => self.drain(),
+            "/-/drained" => self.drained().await,
+            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz, /-/drain, /-/drained and /-/purge\n"),
         }
     }
 
@@ -43,6 +46,7 @@ impl Pages {
         foundation.common.observe();
         foundation.jobs.observe();
         self.live.generation().exchanges.observe();
+        self.live.metrics().show(foundation.drain.is_draining());
         match foundation.registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
@@ -54,6 +58,30 @@ impl Pages {
                 tracing::error!(%error, "cannot render metrics");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "cannot render metrics\n")
             }
+        }
+    }
+
+    /// Unready from now on, for good: who sends requests should send them elsewhere. Those that come are served.
+    fn drain(&self) -> Answer {
+        if !self.live.foundation().drain.is_draining() {
+            tracing::info!("draining, as was asked");
+        }
+        self.live.foundation().drain.start();
+        text(StatusCode::OK, "draining\n")
+    }
+
+    /// The same, and waits until nobody sends requests any more and none is under way, exchanges at providers included: they
+    /// come back to the app. The app can be stopped then.
+    async fn drained(&self) -> Answer {
+        self.drain();
+        let (drain, server) = (&self.live.foundation().drain, &self.live.started().server);
+        let all_gone = async {
+            sleep_until(drain.since() + server.propagation).await;
+            drain.idle().await;
+        };
+        match timeout(server.drain, all_gone).await {
+            Ok(()) => text(StatusCode::OK, "drained\n"),
+            Err(_) => text(StatusCode::OK, "time is up, and requests are still under way\n"),
         }
     }
 
