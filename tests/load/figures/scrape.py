@@ -180,7 +180,7 @@ def moved(without: list[float], during: list[float]) -> Figure:
     """By how much scrapes move the p99."""
     change = 100 * (p99(during) / p99(without) - 1)
     spread = " ".join(f"{p99(part(without, at)):.2f}/{p99(part(during, at)):.2f}" for at in range(ROUNDS))
-    details = f"{p99(without):.2f} ms, {p99(during):.2f} with one a second; {len(during):,} requests each, rounds {spread}"
+    details = f"{p99(without):.2f} ms, {p99(during):.2f} with one a second; {len(during):,} requests each; {spread}"
     return Figure("p99 of other requests, moved by", change, "at most", 5, "%", details)
 
 
