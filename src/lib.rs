@@ -42,6 +42,7 @@
 //! | [`usage`] | what calls cost, and what sharing saved |
 //! | [`background`] | jobs: exchanges that outlive their clients, what becomes of them, who may ask |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying, and sparing one in trouble |
+//! | [`status`] | what is under way now and what failed lately, for people who look |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`workers`] | what can be seen of the app's processes from beside them |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
@@ -96,6 +97,7 @@ pub mod route;
 pub mod secret;
 pub mod server;
 pub mod sharing;
+pub mod status;
 pub mod telemetry;
 pub mod time;
 pub mod tls;

@@ -28,6 +28,8 @@ use crate::drain::Drain;
 use crate::handoff::{Limits, Offer, Recorded};
 use crate::provider::Providers;
 use crate::sharing::Sharing;
+use crate::status::{self, Status, Subject};
+use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
 use users::Users;
@@ -81,6 +83,8 @@ pub struct Exchanges {
     pub kept: Memory<Recorded>,
     /// Who is still being served.
     pub drain: Drain,
+    /// Where what is under way is shown.
+    pub status: Arc<Status>,
     /// Calls of users whom the app names.
     users: Users,
     /// Counters.
@@ -107,6 +111,8 @@ pub struct Parts {
     pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
+    /// Where what is under way is shown.
+    pub status: Arc<Status>,
 }
 
 /// How long a result waits for its client's retry.
@@ -117,7 +123,7 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 impl Exchanges {
     /// Puts the parts together.
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain } = parts;
+        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, status } = parts;
         Self {
             config,
             admission,
@@ -129,6 +135,7 @@ impl Exchanges {
             buffers,
             kept: Memory::new(KEEP_RESULTS_BYTES),
             drain,
+            status,
             users: Users::default(),
             metrics: Metrics::new(registry),
         }
@@ -159,6 +166,19 @@ pub struct Request {
     pub bulkhead: Option<Bulkhead>,
     /// Where its calls come from.
     pub origin: Origin,
+}
+
+impl Request {
+    /// How it is named where it is shown.
+    pub(crate) fn name(&self, status: &Status) -> status::Name {
+        let pattern = if let Origin::Route(pattern) = &self.origin { Some(pattern) } else { None };
+        status.name(pattern, &self.target)
+    }
+
+    /// The same, with what else tells it.
+    pub(crate) fn subject<'a>(&'a self, id: &'a str, mode: Mode, status: &Status) -> Subject<'a> {
+        Subject { id, method: &self.method, name: self.name(status), mode }
+    }
 }
 
 /// An exchange that the app did not answer.

@@ -20,6 +20,7 @@ use crate::provider::Providers;
 use crate::proxy::Gateway;
 use crate::route::Table;
 use crate::sharing::{Common, Sharing};
+use crate::status::Status;
 use crate::telemetry::Registry;
 use crate::tls::BadTrust;
 use crate::usage::Meter;
@@ -91,7 +92,8 @@ pub(super) fn assemble(config: &Config) -> Result<Assembly, StartError> {
     let drain = Drain::new();
     let routes = Table::new(config.routes.clone());
     let common = Common::new(config.sharing, drain.clone(), &registry);
-    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
+    let status = Status::new(config.server.status_paths);
+    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common, status)?);
     let jobs = Jobs::new(config.background.clone(), routes.all_background(), drain.clone(), &registry)?;
     let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone(), &registry);
     let workers = Workers::new(config.workers.clone(), &registry);
@@ -104,6 +106,7 @@ fn exchanges(
     registry: &Registry,
     drain: &Drain,
     common: &Arc<Common>,
+    status: Arc<Status>,
 ) -> Result<Exchanges, StartError> {
     let providers = Providers::new(config.providers.clone(), registry)?;
     let limits = &config.exchange.limits;
@@ -122,6 +125,7 @@ fn exchanges(
         sharing: Sharing::new(Arc::clone(common)),
         buffers,
         drain: drain.clone(),
+        status,
     };
     Ok(Exchanges::new(parts, registry))
 }

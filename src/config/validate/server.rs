@@ -39,6 +39,7 @@ impl Check<'_> {
             egress: server.egress.as_ref().map(|address| address.0.clone()),
             threads: threads.map_or(1, NonZeroUsize::get),
             drain: server.drain.0,
+            status_paths: server.status_paths,
         }
     }
 

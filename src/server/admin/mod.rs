@@ -2,6 +2,7 @@
 
 mod pages;
 mod purge;
+mod status;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::backend::Address;
 use crate::background::Jobs;
 use crate::exchange::Exchanges;
 use crate::sharing::Common;
+use crate::status::STEP;
 use crate::telemetry::Registry;
 use crate::time::{Duration, sleep};
 use pages::Pages;
@@ -49,6 +51,7 @@ impl Admin {
 impl BackgroundService for Admin {
     /// Runs on through a shutdown, so that probes see it; the end of the process ends it.
     async fn start(&self, _: ShutdownWatch) {
+        tokio::spawn(sample(Arc::clone(&self.pages)));
         let served = match &self.address {
             Address::Tcp(address) => match TcpListener::bind(address).await {
                 Ok(listener) => self.serve_tcp(listener).await,
@@ -65,6 +68,14 @@ impl BackgroundService for Admin {
         if let Err(error) = served {
             tracing::error!(address = %self.address, %error, "the admin listener ended");
         }
+    }
+}
+
+/// Fills the status page's curves, whether somebody looks or not.
+async fn sample(pages: Arc<Pages>) {
+    loop {
+        sleep(STEP).await;
+        pages.sample();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the admin listener answers: `/metrics`, `/livez`, `/readyz` and `/-/purge`.
+//! What the admin listener answers; `status::ENDPOINTS` lists it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::purge;
+use super::{purge, status};
 use crate::background::Jobs;
 use crate::exchange::Exchanges;
 use crate::sharing::Common;
@@ -37,17 +37,35 @@ impl Pages {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
         }
         match request.uri().path() {
+            "/" => status::front(request.headers()),
+            "/-/status" => self.status(),
             "/metrics" => self.metrics(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz and /-/purge\n"),
+            _ => text(StatusCode::NOT_FOUND, format!("not here; here are\n{}", status::ENDPOINTS)),
         }
     }
 
-    fn metrics(&self) -> Answer {
+    /// Takes note of what the metrics say, for the status page's curves.
+    pub(super) fn sample(&self) {
+        self.observe();
+        self.exchanges.status.sample(&self.registry.read());
+    }
+
+    /// Brings the metrics that depend on time up to date.
+    fn observe(&self) {
         self.common.observe();
         self.jobs.observe();
         self.exchanges.observe();
+    }
+
+    fn status(&self) -> Answer {
+        self.observe();
+        status::json(&self.exchanges.status.report(&self.registry.read(), self.exchanges.drain.is_draining()))
+    }
+
+    fn metrics(&self) -> Answer {
+        self.observe();
         match self.registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
