@@ -23,7 +23,8 @@ impl Reading {
 
     /// The sum of a family's counters or gauges that have these labels; 0 where there is none.
     pub fn sum(&self, family: &str, labels: &[(&str, &str)]) -> f64 {
-        self.series(family).filter(|series| has(series, labels)).map(value).sum()
+        // Not `sum`: that of no numbers is -0.
+        self.series(family).filter(|series| has(series, labels)).map(value).fold(0.0, |sum, value| sum + value)
     }
 
     /// The same as a number of things.
@@ -130,6 +131,7 @@ mod tests {
         assert_eq!(reading.count("tests_total", &[("kind", "unit"), ("result", "ok")]), 3);
         assert_eq!(reading.by("tests_total", "result"), BTreeMap::from([("failed", 1.0), ("ok", 8.0)]));
         assert_eq!((reading.value("depth"), reading.value("height")), (Some(7.0), None));
+        assert!(reading.sum("height", &[]).is_sign_positive());
     }
 
     #[test]
