@@ -28,8 +28,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM (finishes exchanges) or SIGINT (at once)
-    Run(Settings),
+    /// Serve until SIGTERM (finishes exchanges) or SIGINT (at once); SIGHUP reloads, SIGUSR2 upgrades
+    Run(Run),
     /// Check a configuration, report every fault with line and remedy, and exit
     Check(Settings),
     /// Print the documented reference with every key and its default
@@ -52,6 +52,15 @@ struct Pair {
 }
 
 #[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where the process that this one supersedes gives its sockets; set by that process
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    upgrade: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
 struct Settings {
     /// The configuration; without one the defaults hold
     #[arg(long, short, env = "SIDING_CONFIG", value_name = "FILE")]
@@ -74,7 +83,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run(settings) => run(&settings),
+        Command::Run(command) => run(&command),
         Command::Check(settings) => match load(&settings) {
             Ok(_) => say("the configuration is valid"),
             Err(message) => fail(&message, USAGE),
@@ -91,13 +100,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings) -> ExitCode {
+fn run(Run { settings, upgrade }: &Run) -> ExitCode {
     let config = match load(settings) {
         Ok(config) => config,
         Err(message) => return fail(&message, USAGE),
     };
     siding::telemetry::log::start(config.log.format, &config.log.filter);
-    match siding::server::run(&config) {
+    let source = siding::server::Source {
+        path: settings.config.clone(),
+        load: Box::new({
+            let settings = settings.clone();
+            move || load(&settings)
+        }),
+    };
+    match siding::server::run(config, source, upgrade.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("secret", &[]),
-    ("drain", &[]),
+    ("drain", &["time"]),
     ("hop_by_hop", &[]),
     ("media_type", &[]),
     ("http1", &["time"]),
@@ -134,6 +134,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("slab", &["coalesce/", "status/waits.rs"]),
     ("moka", &["cache/"]),
     ("procfs", &["workers/"]),
+    // sd_notify is meant by the second.
+    ("notify", &["server/reload.rs", "server/supervisor.rs"]),
+    ("arc_swap", &["proxy/current.rs", "server/"]),
     ("httparse", &["http1/", "proxy/preview.rs"]),
     ("toml", &["config/"]),
     ("clap", &["main.rs"]),

@@ -104,9 +104,9 @@ const RECENT: Duration = Duration::from_secs(60);
 const SHARE_THAT_MAY_WAIT: f64 = 0.05;
 
 impl Admission {
-    /// A gate with all workers free. `bulkheads[i]` is the limit of [`Bulkhead`]`(i)`.
-    pub fn new(config: Config, bulkheads: &[usize], registry: &Registry) -> Arc<Self> {
-        let state = Mutex::new(State::new(config, bulkheads, Instant::now()));
+    /// A gate with all workers free and no bulkhead.
+    pub fn new(config: Config, registry: &Registry) -> Arc<Self> {
+        let state = Mutex::new(State::new(config, Instant::now()));
         let saved = Mutex::new(RecentMean::new(RECENT));
         Arc::new(Self { state, saved, metrics: Metrics::new(registry) })
     }
@@ -161,6 +161,17 @@ impl Admission {
         };
         let needed = erlang::workers_needed(offered + saved, SHARE_THAT_MAY_WAIT);
         self.metrics.show(&mut self.state.lock(), needed, now);
+    }
+
+    /// Other bounds from now on, and a bulkhead for each name, with its limit. Nobody who runs or waits is disturbed; one
+    /// that had the name before goes on with those who are in it.
+    pub fn reconfigure(&self, config: Config, bulkheads: &[(String, usize)]) -> Vec<Bulkhead> {
+        self.state.lock().reconfigure(config, bulkheads, Instant::now())
+    }
+
+    /// How many requests the app serves at once.
+    pub fn workers(&self) -> usize {
+        self.state.lock().workers()
     }
 
     /// The app has so many workers from now on. Fewer take effect as those that are too many become free.

@@ -36,6 +36,10 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 struct Limit {
+    /// Whose it is.
+    name: String,
+    /// Whether requests still come under it.
+    is_used: bool,
     limit: usize,
     busy: usize,
 }
@@ -58,12 +62,12 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(config: Config, bulkheads: &[usize], now: Instant) -> Self {
+    pub(super) fn new(config: Config, now: Instant) -> Self {
         Self {
             config,
             busy: 0,
-            bulkheads: bulkheads.iter().map(|&limit| Limit { limit, busy: 0 }).collect(),
-            classes: std::array::from_fn(|_| Lines::new(bulkheads.len())),
+            bulkheads: Vec::new(),
+            classes: std::array::from_fn(|_| Lines::default()),
             resumes_in_a_row: 0,
             next_sequence: 0,
             service: ServiceTime::default(),
@@ -108,7 +112,7 @@ impl State {
         self.advance(now);
         let line = self.line(bulkhead);
         self.busy -= 1;
-        if let Some(limit) = self.bulkheads.get_mut(line) {
+        if let Some(limit) = line.checked_sub(1).and_then(|place| self.bulkheads.get_mut(place)) {
             limit.busy -= 1;
         }
         if let Some(held) = held {
@@ -149,6 +153,47 @@ impl State {
         self.advance(now);
         self.config.workers = workers;
         self.dispatch(now);
+    }
+
+    /// Other bounds from now on, and the places of the bulkheads. One whose name was there before keeps its place with
+    /// those who are in it; the place of one that is gone is given to another once it is empty.
+    pub(super) fn reconfigure(&mut self, config: Config, named: &[(String, usize)], now: Instant) -> Vec<Bulkhead> {
+        self.config = config;
+        self.bulkheads.iter_mut().for_each(|bulkhead| bulkhead.is_used = false);
+        let kept: Vec<Option<usize>> = named.iter().map(|(name, limit)| self.keep(name, *limit)).collect();
+        let places = named
+            .iter()
+            .zip(kept)
+            .map(|((name, limit), kept)| Bulkhead(kept.unwrap_or_else(|| self.occupy_place(name, *limit))));
+        let places = places.collect();
+        self.resize(config.workers, now);
+        places
+    }
+
+    fn keep(&mut self, name: &str, limit: usize) -> Option<usize> {
+        let place = self.bulkheads.iter().position(|bulkhead| bulkhead.name == name && !bulkhead.is_used)?;
+        (self.bulkheads[place].limit, self.bulkheads[place].is_used) = (limit, true);
+        Some(place)
+    }
+
+    fn occupy_place(&mut self, name: &str, limit: usize) -> usize {
+        let is_empty = |place: &usize| self.classes.iter().all(|lines| lines.is_empty(place + 1));
+        let is_free = |place: &usize| {
+            let bulkhead = &self.bulkheads[*place];
+            !bulkhead.is_used && bulkhead.busy == 0 && is_empty(place)
+        };
+        let bulkhead = Limit { name: name.to_owned(), is_used: true, limit, busy: 0 };
+        match (0..self.bulkheads.len()).find(is_free) {
+            Some(place) => {
+                self.bulkheads[place] = bulkhead;
+                place
+            }
+            None => {
+                self.bulkheads.push(bulkhead);
+                self.classes.iter_mut().for_each(Lines::add);
+                self.bulkheads.len() - 1
+            }
+        }
     }
 
     /// The load that is asked of the workers, in Erlangs.
@@ -210,7 +255,7 @@ impl State {
 
     fn next(&mut self) -> Option<(usize, Waiter)> {
         let bulkheads = &self.bulkheads;
-        let may_run = |line: usize| bulkheads.get(line).is_none_or(|limit| limit.busy < limit.limit);
+        let may_run = |line: usize| has_room(bulkheads, line);
         let newcomers = if self.overload.is_overloaded() { Order::NewestFirst } else { Order::OldestFirst };
         let [resume, interactive, batch] = &mut self.classes;
         let interactive_waits = interactive.depth() > 0;
@@ -230,17 +275,22 @@ impl State {
 
     fn occupy(&mut self, line: usize) {
         self.busy += 1;
-        if let Some(limit) = self.bulkheads.get_mut(line) {
+        if let Some(limit) = line.checked_sub(1).and_then(|place| self.bulkheads.get_mut(place)) {
             limit.busy += 1;
         }
     }
 
     fn may_run(&self, line: usize) -> bool {
-        self.bulkheads.get(line).is_none_or(|limit| limit.busy < limit.limit)
+        has_room(&self.bulkheads, line)
     }
 
-    /// Bulkhead i waits in line i; requests without one wait in the last line.
+    /// Requests without a bulkhead wait in line 0, those of bulkhead i in line i + 1.
     fn line(&self, bulkhead: Option<Bulkhead>) -> usize {
-        bulkhead.map_or(self.bulkheads.len(), |Bulkhead(index)| index)
+        bulkhead.map_or(0, |Bulkhead(place)| place + 1)
     }
+}
+
+fn has_room(bulkheads: &[Limit], line: usize) -> bool {
+    let bulkhead = line.checked_sub(1).and_then(|place| bulkheads.get(place));
+    bulkhead.is_none_or(|bulkhead| bulkhead.busy < bulkhead.limit)
 }

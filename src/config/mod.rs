@@ -68,6 +68,12 @@ pub struct Server {
     pub egress: Option<backend::Address>,
     /// Threads that serve requests.
     pub threads: usize,
+    /// Whether the configuration's files are watched.
+    pub watch: bool,
+    /// How long new requests are served after SIGTERM.
+    pub linger: Duration,
+    /// How long requests may still come after this process became unready.
+    pub propagation: Duration,
     /// How long a shutdown waits for exchanges.
     pub drain: Duration,
     /// Whether the status page shows the paths of requests that no route is for.

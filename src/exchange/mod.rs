@@ -79,16 +79,35 @@ pub struct Exchanges {
     pub sharing: Sharing<Refused>,
     /// Memory for bodies.
     pub buffers: Buffers,
-    /// Results whose exchange could not use them.
-    pub kept: Memory<Recorded>,
     /// Who is still being served.
     pub drain: Drain,
     /// Where what is under way is shown.
     pub status: Arc<Status>,
+    /// Results whose exchange could not use them.
+    kept: Memory<Recorded>,
     /// Calls of users whom the app names.
     users: Users,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+}
+
+/// What outlives a change of the configuration. Cloning gives another handle.
+#[derive(Clone, Debug)]
+pub struct Lasting {
+    kept: Memory<Recorded>,
+    users: Users,
+    metrics: Arc<Metrics>,
+}
+
+impl Lasting {
+    /// Nothing happened yet.
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            kept: Memory::new(KEEP_RESULTS_BYTES),
+            users: Users::default(),
+            metrics: Arc::new(Metrics::new(registry)),
+        }
+    }
 }
 
 /// Parts of [`Exchanges`] that others make.
@@ -113,6 +132,8 @@ pub struct Parts {
     pub drain: Drain,
     /// Where what is under way is shown.
     pub status: Arc<Status>,
+    /// What there was before.
+    pub lasting: Lasting,
 }
 
 /// How long a result waits for its client's retry.
@@ -122,8 +143,10 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Exchanges {
     /// Puts the parts together.
-    pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, status } = parts;
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, status, lasting } =
+            parts;
+        let Lasting { kept, users, metrics } = lasting;
         Self {
             config,
             admission,
@@ -133,11 +156,11 @@ impl Exchanges {
             calls,
             sharing,
             buffers,
-            kept: Memory::new(KEEP_RESULTS_BYTES),
             drain,
             status,
-            users: Users::default(),
-            metrics: Metrics::new(registry),
+            kept,
+            users,
+            metrics,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is known about one request while Pingora carries it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -15,6 +17,8 @@ use crate::time::Instant;
 
 /// One request.
 pub struct Context {
+    /// What it is served with.
+    pub(super) gateway: Arc<Gateway>,
     pub(super) began: Instant,
     /// The exchange's identity; empty until the request is accepted.
     pub(super) id: String,
@@ -49,9 +53,10 @@ pub(super) enum Stage {
 }
 
 impl Context {
-    pub(super) fn new(gateway: &Gateway) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
         let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
         Self {
+            gateway,
             began: Instant::now(),
             id: String::new(),
             account: Account::new(Mode::PassThrough),

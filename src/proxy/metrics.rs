@@ -26,7 +26,7 @@ const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Requests by route.
 #[derive(Debug)]
-pub(super) struct Requests {
+pub struct Requests {
     total: IntCounterVec,
     duration: HistogramVec,
     routes: RwLock<HashMap<Box<str>, Arc<Route>>>,
@@ -42,8 +42,8 @@ struct Route {
 }
 
 impl Requests {
-    /// Counters in which the configured patterns have their places.
-    pub(super) fn new<'a>(registry: &Registry, patterns: impl Iterator<Item = &'a str>) -> Self {
+    /// None yet.
+    pub fn new(registry: &Registry) -> Self {
         let total = registry.counter_vec(
             "requests_total",
             "Requests that ended, by route, method and class of status; none where the client left before it saw one.",
@@ -56,11 +56,14 @@ impl Requests {
             POOL_SECONDS,
         );
         let other = Arc::new(Route::new(OTHER, &duration));
-        let requests = Self { total, duration, routes: RwLock::default(), other };
+        Self { total, duration, routes: RwLock::default(), other }
+    }
+
+    /// Gives configured patterns their places before others take them.
+    pub(super) fn expect<'a>(&self, patterns: impl Iterator<Item = &'a str>) {
         for pattern in patterns {
-            requests.route(pattern);
+            self.route(pattern);
         }
-        requests
     }
 
     /// A request ended. `pattern` is the rule it fell under, `named` what the app said.
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn a_request_counts_under_its_pattern_else_under_the_apps_name_for_it_else_under_other() {
         let registry = Registry::new().unwrap();
-        let requests = Requests::new(&registry, ["/api/**"].into_iter());
+        let requests = Requests::new(&registry);
         let named = HeaderValue::from_static("chat/<int:pk>/");
         let odd = HeaderValue::from_bytes(b"caf\xe9").unwrap();
         let get = Method::GET;
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn series_do_not_grow_with_the_names_that_an_app_invents() {
         let registry = Registry::new().unwrap();
-        let requests = Requests::new(&registry, std::iter::empty());
+        let requests = Requests::new(&registry);
         let ask = |number: usize| {
             let named = HeaderValue::from_str(&format!("view-{number}/")).unwrap();
             requests.ended(None, Some(&named), &Method::GET, Some(StatusCode::OK), TOOK);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::build::{self, StartError};
+use super::build::StartError;
+use super::metrics::Metrics;
+use super::parts::Foundation;
 use crate::config::Config;
 use crate::telemetry::registry::Family;
 
@@ -96,7 +98,10 @@ This page is written by `siding metrics`.
 /// # Errors
 /// Fails where the parts cannot be set up.
 pub fn metrics(config: &Config) -> Result<String, StartError> {
-    let families = build::assemble(config)?.registry.families();
+    let foundation = Foundation::new(config)?;
+    foundation.generation(config, None)?;
+    Metrics::new(&foundation.registry); // as a running process declares them
+    let families = foundation.registry.families();
     let mut page = INTRODUCTION.to_owned();
     let section_of = |family: &Family| {
         let name = family.name.trim_start_matches("siding_");

@@ -1,6 +1,7 @@
 //! How metrics are declared: the `siding_` prefix, base units, closed label sets that show zero before the
 //! first event. A feature declares its own few families through this; it must never use the crate directly.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -31,7 +32,14 @@ pub const OVERHEAD_SECONDS: &[f64] =
 pub struct Registry {
     all: prometheus::Registry,
     /// In the order of their declaration.
-    families: Arc<Mutex<Vec<Family>>>,
+    families: Arc<Mutex<Vec<Declared>>>,
+}
+
+/// A family with its handle, so that whoever declares it again counts on.
+#[derive(Debug)]
+struct Declared {
+    family: Family,
+    handle: Box<dyn Any + Send>,
 }
 
 /// What is known of a family of metrics before anything is counted.
@@ -160,7 +168,7 @@ impl Registry {
 
     /// Every family that was declared, in that order.
     pub fn families(&self) -> Vec<Family> {
-        let mut families = self.families.lock().clone();
+        let mut families: Vec<Family> = self.families.lock().iter().map(|known| known.family.clone()).collect();
         for present in self.all.gather() {
             let Some(family) = families.iter_mut().find(|family| family.name == present.name()) else { continue };
             let pairs = present.get_metric().iter().flat_map(|series| series.get_label());
@@ -175,16 +183,29 @@ impl Registry {
         families
     }
 
+    /// Parts that are made anew while the process runs declare their families anew, and find what was counted before.
     fn add<M: Collector + Clone + 'static>(&self, kind: &'static str, metric: Result<M, prometheus::Error>) -> M {
         let metric = metric.expect("metric names and labels are constants that the tests register");
-        self.all.register(Box::new(metric.clone())).expect("each metric is declared once per registry");
-        self.families.lock().extend(metric.desc().into_iter().map(|description| Family {
-            name: description.fq_name.clone(),
-            help: description.help.clone(),
-            kind,
-            labels: description.variable_labels.iter().map(|label| (label.clone(), Vec::new())).collect(),
-        }));
+        let family = family(kind, &metric);
+        let mut families = self.families.lock();
+        if let Some(known) = families.iter().find(|known| known.family.name == family.name) {
+            let same = known.handle.downcast_ref::<M>().expect("a name is always declared as the same kind");
+            return same.clone();
+        }
+        self.all.register(Box::new(metric.clone())).expect("no other family has the name");
+        families.push(Declared { family, handle: Box::new(metric.clone()) });
         metric
+    }
+}
+
+fn family(kind: &'static str, metric: &impl Collector) -> Family {
+    let described = metric.desc();
+    let description = described.first().expect("every metric describes itself");
+    Family {
+        name: description.fq_name.clone(),
+        help: description.help.clone(),
+        kind,
+        labels: description.variable_labels.iter().map(|label| (label.clone(), Vec::new())).collect(),
     }
 }
 
@@ -200,6 +221,15 @@ fn prefixed(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_family_that_is_declared_again_counts_on() {
+        let registry = Registry::new().unwrap();
+        registry.counter("tests_total", "Tests.").inc();
+        registry.counter("tests_total", "Tests.").inc();
+        assert!(registry.render().unwrap().contains("siding_tests_total 2"));
+        assert_eq!(registry.families().len(), 1);
+    }
 
     #[test]
     fn known_label_values_show_zero_before_the_first_event() {

@@ -46,6 +46,11 @@ impl Workers {
         Self { config, metrics: Metrics::new(registry), slots: Mutex::default() }
     }
 
+    /// Requests that each worker serves at once, where the size of the pool is to follow.
+    pub fn follow(&self) -> Option<usize> {
+        self.config.follow
+    }
+
     /// Looks at everything once, and says how many worker processes serve, if that can be known. Reads files under `/proc`,
     /// which takes milliseconds where there are thousands of processes; not for a thread that others wait for.
     pub fn look(&self) -> Option<usize> {

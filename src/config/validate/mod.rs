@@ -177,6 +177,8 @@ impl Check<'_> {
         }
         let may_be_zero = [
             ("server.drain", file.server.drain),
+            ("server.linger", file.server.linger),
+            ("server.propagation", file.server.propagation),
             ("server.keepalive", file.server.keepalive),
             ("backend.keepalive", file.backend.keepalive),
         ];

@@ -7,31 +7,26 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::super::live::Live;
 use super::{purge, status};
-use crate::background::Jobs;
-use crate::exchange::Exchanges;
-use crate::sharing::Common;
-use crate::telemetry::Registry;
+use crate::time::{sleep_until, timeout};
 
 /// An answer of the admin listener.
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// What the pages are about.
 pub(super) struct Pages {
-    registry: Registry,
-    exchanges: Arc<Exchanges>,
-    common: Arc<Common>,
-    jobs: Jobs,
+    live: Arc<Live>,
 }
 
 impl Pages {
-    pub(super) fn new(registry: Registry, exchanges: Arc<Exchanges>, common: Arc<Common>, jobs: Jobs) -> Self {
-        Self { registry, exchanges, common, jobs }
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Self { live }
     }
 
     pub(super) async fn answer(&self, request: &Request<Incoming>) -> Answer {
         if request.uri().path() == "/-/purge" {
-            return purge::run(&self.common, request).await;
+            return purge::run(&self.live.foundation().common, request).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
@@ -42,6 +37,8 @@ impl Pages {
             "/metrics" => self.metrics(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
+            "/-/drain" => self.drain(),
+            "/-/drained" => self.drained().await,
             _ => text(StatusCode::NOT_FOUND, format!("not here; here are\n{}", status::ENDPOINTS)),
         }
     }
@@ -49,24 +46,28 @@ impl Pages {
     /// Takes note of what the metrics say, for the status page's curves.
     pub(super) fn sample(&self) {
         self.observe();
-        self.exchanges.status.sample(&self.registry.read());
+        let foundation = self.live.foundation();
+        foundation.status.sample(&foundation.registry.read());
     }
 
     /// Brings the metrics that depend on time up to date.
     fn observe(&self) {
-        self.common.observe();
-        self.jobs.observe();
-        self.exchanges.observe();
+        let foundation = self.live.foundation();
+        foundation.common.observe();
+        foundation.jobs.observe();
+        self.live.generation().exchanges.observe();
+        self.live.metrics().show(foundation.drain.is_draining());
     }
 
     fn status(&self) -> Answer {
         self.observe();
-        status::json(&self.exchanges.status.report(&self.registry.read(), self.exchanges.drain.is_draining()))
+        let foundation = self.live.foundation();
+        status::json(&foundation.status.report(&foundation.registry.read(), foundation.drain.is_draining()))
     }
 
     fn metrics(&self) -> Answer {
         self.observe();
-        match self.registry.render() {
+        match self.live.foundation().registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
                 let version = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -80,13 +81,37 @@ impl Pages {
         }
     }
 
+    /// Unready from now on, for good: who sends requests should send them elsewhere. Those that come are served.
+    fn drain(&self) -> Answer {
+        if !self.live.foundation().drain.is_draining() {
+            tracing::info!("draining, as was asked");
+        }
+        self.live.foundation().drain.start();
+        text(StatusCode::OK, "draining\n")
+    }
+
+    /// The same, and waits until nobody sends requests any more and none is under way, exchanges at providers included: they
+    /// come back to the app. The app can be stopped then.
+    async fn drained(&self) -> Answer {
+        self.drain();
+        let (drain, server) = (&self.live.foundation().drain, &self.live.started().server);
+        let all_gone = async {
+            sleep_until(drain.since() + server.propagation).await;
+            drain.idle().await;
+        };
+        match timeout(server.drain, all_gone).await {
+            Ok(()) => text(StatusCode::OK, "drained\n"),
+            Err(_) => text(StatusCode::OK, "time is up, and requests are still under way\n"),
+        }
+    }
+
     /// Ready to be sent traffic: not shutting down, and the app accepts connections. A saturated pool is ready,
     /// or every pod would leave the service at once.
     async fn readiness(&self) -> Answer {
-        if self.exchanges.drain.is_draining() {
+        if self.live.foundation().drain.is_draining() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        if !self.exchanges.backend.accepts().await {
+        if !self.live.generation().exchanges.backend.accepts().await {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the app does not accept connections\n");
         }
         text(StatusCode::OK, "ok\n")

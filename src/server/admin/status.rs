@@ -22,6 +22,8 @@ const PAGE: &str = include_str!("status.html");
 pub(super) const ENDPOINTS: &str = "\
 /           the status page, in a browser
 /-/status   the same as JSON
+/-/drain    be unready from now on
+/-/drained  the same, and wait until nothing is under way
 /-/purge    POST: remove stored answers
 /metrics    for Prometheus
 /livez      whether this process runs
