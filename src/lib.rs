@@ -69,7 +69,8 @@
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange, background}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
 //! `{relay, usage} -> answer`; `sharing -> {cache, coalesce}`; `{backend, provider, workers} -> http1`;
-//! `{provider, background} -> tls`; `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
+//! `{provider, background} -> tls`; `{backend, exchange, proxy} -> status`, which is told things as `telemetry` is;
+//! `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
 //! `background`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.

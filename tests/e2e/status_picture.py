@@ -2,14 +2,13 @@
 
     python tests/e2e/status_picture.py DIRECTORY [OUTPUT]
 
-DIRECTORY keeps the environments, as for run.py. Four pictures go to OUTPUT instead, if it is named: wide and narrow, light
-and dark.
+DIRECTORY keeps the environments, as for run.py. If the folder OUTPUT is named, four pictures go there instead: wide
+and narrow, light and dark.
 """
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +29,10 @@ from harness.signing import SECRET  # noqa: E402
 from harness.simulated_llm import SimulatedLLM  # noqa: E402
 
 WORKERS = 4
-MINUTES = 0.7
+# A curve needs time.
+MINUTES = 3.0
+# What a README may weigh.
+MOST_BYTES = 200 * 1024
 ADMIN = "127.0.0.1:9180"
 SETTINGS = {
     "server": {"threads": 0, "admin": ADMIN},
@@ -60,6 +62,7 @@ OTHERS = [
 
 
 def main() -> int:
+    """The exit code."""
     directory, output = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
     python = run.app(directory, cells()[-1])
     node = node_environment(directory, "js", TESTS / "e2e" / "js")
@@ -78,10 +81,10 @@ def main() -> int:
             folder.mkdir()
             token = ["--token", backend.token, "--duration", "1h"]
             stack.enter_context(LoadDriver(folder, f"{siding.url}{path}", *flags, *token))
-        time.sleep(MINUTES * 60)  # a curve needs time
+        time.sleep(MINUTES * 60)
         browser.visit(node, f"http://{ADMIN}/", pictures(output, scratch))
         if output is None:
-            shrink(scratch / "status.png", ROOT / "docs" / "status.png")
+            keep((scratch / "status.png").read_bytes())
     return 0
 
 
@@ -97,9 +100,10 @@ def pictures(output: Path | None, scratch: Path) -> list[View]:
     ]
 
 
-def shrink(source: Path, target: Path) -> None:
-    """Fewer colours, if there is something that can."""
-    target.write_bytes(source.read_bytes())
+def keep(picture: bytes) -> None:
+    """As the README shows it."""
+    assert len(picture) <= MOST_BYTES, f"the picture has {len(picture)} bytes"
+    (ROOT / "docs" / "status.png").write_bytes(picture)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     (None, commands(("cc", "build-essential"), ("cmake", "cmake"))),
     ("test", rust_components),
     ("test", rust_target),
-    ("test", commands(("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
+    ("test", commands(("chromium", "chromium"), ("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
     ("test", node),
     ("bench", postgres),
 ]
