@@ -10,6 +10,7 @@ use crate::admission::Permit;
 use crate::drain::InFlight;
 use crate::exchange::Account;
 use crate::route::RuleNumber;
+use crate::status::Slot;
 use crate::telemetry::Outcome;
 use crate::telemetry::outcome::Mode;
 use crate::time::Instant;
@@ -46,7 +47,7 @@ pub(super) enum Stage {
     /// Its head was read.
     Received,
     /// It is streamed through and holds a worker since.
-    Streaming { permit: Option<Permit>, since: Instant, tries: u32 },
+    Streaming { permit: Option<(Permit, Slot)>, since: Instant, tries: u32 },
     /// It ended, and the client was told.
     Ended(Outcome),
 }

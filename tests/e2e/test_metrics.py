@@ -94,7 +94,7 @@ def test_connections_that_reach_the_app_past_siding_show_in_its_accept_queue(sta
     listener = stack.enter_context(socket.socket())
     listener.bind(("127.0.0.1", 0))
     listener.listen(16)
-    address = "127.0.0.1:%d" % listener.getsockname()[1]
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
     for _ in range(5):
         stack.enter_context(socket.create_connection(listener.getsockname()))
     proxy = siding(address)

@@ -2,6 +2,7 @@
 
 mod pages;
 mod purge;
+mod status;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -17,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::live::Live;
 use crate::backend::Address;
+use crate::status::STEP;
 use crate::time::{Duration, Instant, sleep};
 use pages::Pages;
 
@@ -50,6 +52,7 @@ enum Listener {
 impl BackgroundService for Admin {
     /// Runs on through a shutdown, so that probes see it; the end of the process ends it, or another one in its place.
     async fn start(&self, _: ShutdownWatch) {
+        tokio::spawn(sample(Arc::clone(&self.pages)));
         let listener = match self.bind().await {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(address = %self.address, %error, "there is no admin listener"),
@@ -58,6 +61,14 @@ impl BackgroundService for Admin {
             () = self.accept(&listener) => {}
             () = self.live.is_superseded() => {}
         }
+    }
+}
+
+/// Fills the status page's curves, whether somebody looks or not.
+async fn sample(pages: Arc<Pages>) {
+    loop {
+        sleep(STEP).await;
+        pages.sample();
     }
 }
 

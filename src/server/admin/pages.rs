@@ -1,4 +1,4 @@
-//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/-/drain`, `/-/drained` and `/-/purge`.
+//! What the admin listener answers; `status::ENDPOINTS` lists it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::super::live::Live;
-use super::purge;
+use super::{purge, status};
 use crate::time::{sleep_until, timeout};
 
 /// An answer of the admin listener.
@@ -32,22 +32,42 @@ impl Pages {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
         }
         match request.uri().path() {
+            "/" => status::front(request.headers()),
+            "/-/status" => self.status(),
             "/metrics" => self.metrics(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
             "/-/drain" => self.drain(),
             "/-/drained" => self.drained().await,
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz, /-/drain, /-/drained and /-/purge\n"),
+            _ => text(StatusCode::NOT_FOUND, format!("not here; here are\n{}", status::ENDPOINTS)),
         }
     }
 
-    fn metrics(&self) -> Answer {
+    /// Takes note of what the metrics say, for the status page's curves.
+    pub(super) fn sample(&self) {
+        self.observe();
+        let foundation = self.live.foundation();
+        foundation.status.sample(&foundation.registry.read());
+    }
+
+    /// Brings the metrics that depend on time up to date.
+    fn observe(&self) {
         let foundation = self.live.foundation();
         foundation.common.observe();
         foundation.jobs.observe();
         self.live.generation().exchanges.observe();
         self.live.metrics().show(foundation.drain.is_draining());
-        match foundation.registry.render() {
+    }
+
+    fn status(&self) -> Answer {
+        self.observe();
+        let foundation = self.live.foundation();
+        status::json(&foundation.status.report(&foundation.registry.read(), foundation.drain.is_draining()))
+    }
+
+    fn metrics(&self) -> Answer {
+        self.observe();
+        match self.live.foundation().registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
                 let version = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
