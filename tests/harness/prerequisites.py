@@ -154,7 +154,9 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     (None, commands(("cc", "build-essential"), ("cmake", "cmake"))),
     ("test", rust_components),
     ("test", rust_target),
-    ("test", commands(("chromium", "chromium"), ("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
+    ("test", commands(("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
+    ("test", commands(("promtool", "prometheus"), ("prometheus-alertmanager", "prometheus-alertmanager"))),
+    ("test", commands(("chromium", "chromium"), ("systemd-analyze", "systemd"))),
     ("test", node),
     ("bench", postgres),
 ]
