@@ -91,7 +91,7 @@ def main() -> int:
 def pictures(output: Path | None, scratch: Path) -> list[View]:
     """What is photographed."""
     if output is None:
-        return [View(1280, 1010, "light", str(scratch / "status.png"), scale=1.25)]
+        return [View(1280, 894, "light", str(scratch / "status.png"))]
     output.mkdir(parents=True, exist_ok=True)
     return [
         View(*size, scheme, str(output / f"{size[0]}-{scheme}.png"), whole=True)

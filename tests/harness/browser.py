@@ -23,7 +23,6 @@ class View:
     scheme: str
     picture: str | None = None
     whole: bool = False
-    scale: float = 1.0
     hostile: bool = False
 
     @property

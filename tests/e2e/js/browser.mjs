@@ -84,7 +84,6 @@ async function visit(browser, url, view) {
     viewport: { width: view.width, height: view.height },
     colorScheme: view.scheme,
     reducedMotion: "reduce",
-    deviceScaleFactor: view.scale ?? 1,
   });
   const page = await context.newPage();
   const complaints = [];
