@@ -82,11 +82,6 @@ impl Drain {
         in_flight(self.0.counts.load(Ordering::Acquire))
     }
 
-    /// What of it may still need the app.
-    pub fn needs_app(&self) -> u64 {
-        needs_app(self.0.counts.load(Ordering::Acquire))
-    }
-
     /// From now on this process is not ready, and connections are closed after their answer.
     pub fn start(&self) {
         self.since();
@@ -256,12 +251,12 @@ mod tests {
         let call = drain.enter_without_app();
         one.needs_no_app();
         one.needs_no_app();
-        assert_eq!((drain.in_flight(), drain.needs_app()), (3, 1));
+        assert_eq!(drain.in_flight(), 3);
         assert!(!settled(&waiting).await);
         drop(two);
         waiting.await.unwrap();
         drop((one, call, client));
-        assert_eq!((drain.in_flight(), drain.needs_app()), (0, 0));
+        assert_eq!(drain.in_flight(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,6 +47,10 @@ impl Sockets {
     /// Those that another process passes at `path`, for which this one waits a few seconds. What `server` does not listen on
     /// any more is closed.
     pub(super) fn taken_over(path: &Path, server: &Server) -> io::Result<Self> {
+        // Pingora panics where it cannot wait.
+        if !path.parent().is_some_and(Path::is_dir) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "nobody passes any; --upgrade is set by `kill -USR2`"));
+        }
         let mut sockets = Fds::new();
         sockets.get_from_sock(text(path)?)?;
         sockets.close_unclaimed(&addresses(server).map(key).collect::<HashSet<_>>());

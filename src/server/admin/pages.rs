@@ -81,10 +81,7 @@ impl Pages {
         };
         match timeout(server.drain, all_gone).await {
             Ok(()) => text(StatusCode::OK, "drained\n"),
-            Err(_) => {
-                let still = format!("time is up, and {} still need the app\n", drain.needs_app());
-                text(StatusCode::SERVICE_UNAVAILABLE, still)
-            }
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "time is up, and the app is still needed\n"),
         }
     }
 
