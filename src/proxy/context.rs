@@ -67,4 +67,11 @@ impl Context {
             in_flight: Some(in_flight),
         }
     }
+
+    /// What is left to be done goes on when the app is gone.
+    pub(super) fn needs_no_app(&mut self) {
+        if let Some((in_flight, _)) = &mut self.in_flight {
+            in_flight.needs_no_app();
+        }
+    }
 }

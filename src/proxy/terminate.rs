@@ -130,6 +130,7 @@ impl Terminated<'_> {
             Verdict::Denied(answer) => return Ok(Answered::ByApp(answer)),
             Verdict::Granted { grant, headers } => {
                 context.granted = Some(Box::new(Granted { user: grant.user.clone(), headers }));
+                context.needs_no_app();
                 grant
             }
         };

@@ -90,18 +90,18 @@ impl Pages {
         text(StatusCode::OK, "draining\n")
     }
 
-    /// The same, and waits until nobody sends requests any more and none is under way, exchanges at providers included: they
-    /// come back to the app. The app can be stopped then.
+    /// The same, and waits until nobody sends requests any more and nothing under way needs the app, which can be stopped then.
+    /// Exchanges that wait for a provider need it: they come back.
     async fn drained(&self) -> Answer {
         self.drain();
         let (drain, server) = (&self.live.foundation().drain, &self.live.started().server);
         let all_gone = async {
             sleep_until(drain.since() + server.propagation).await;
-            drain.idle().await;
+            drain.is_app_free().await;
         };
         match timeout(server.drain, all_gone).await {
             Ok(()) => text(StatusCode::OK, "drained\n"),
-            Err(_) => text(StatusCode::OK, "time is up, and requests are still under way\n"),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "time is up, and the app is still needed\n"),
         }
     }
 
