@@ -43,6 +43,7 @@
 //! | [`background`] | jobs: exchanges that outlive their clients, what becomes of them, who may ask |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying, and sparing one in trouble |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
+//! | [`trace`] | whose trace an exchange belongs to; spans, and their way to a collector |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
 //! | [`tls`] | HTTPS clients: whom they trust |
 //! | [`buffers`] | memory for bodies and results, bounded |
@@ -67,8 +68,8 @@
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange, background}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
 //! `{relay, usage} -> answer`; `sharing -> {cache, coalesce}`; `{backend, provider} -> http1`;
-//! `{provider, background} -> tls`; `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
-//! `background`'s rules.
+//! `{provider, background, trace} -> tls`; `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
+//! `background`'s rules; `{exchange, calls, sharing, provider} -> trace`.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 
@@ -98,4 +99,5 @@ pub mod sharing;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod trace;
 pub mod usage;
