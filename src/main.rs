@@ -34,6 +34,8 @@ enum Command {
     Check(Settings),
     /// Print the documented reference with every key and its default
     Defaults,
+    /// Print the JSON schema of the configuration, for editors
+    Schema,
     /// Say whether two calls share an answer, and if not, why
     ExplainKey(Pair),
 }
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
             Err(message) => fail(&message, USAGE),
         },
         Command::Defaults => say(config::REFERENCE.trim_end()),
+        Command::Schema => say(config::schema().trim_end()),
         Command::ExplainKey(pair) => match explain_key(&pair) {
             Ok(said) => say(&said),
             Err(message) => fail(&message, USAGE),

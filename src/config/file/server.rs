@@ -1,5 +1,6 @@
 //! Listeners and what clients may do on them.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
@@ -7,7 +8,7 @@ use super::super::units::{Parsed, Period, Size};
 use super::address;
 use crate::backend::Address;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Server {
     pub(in crate::config) listen: Vec<Parsed<Address>>,
@@ -24,7 +25,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) buffered: Size,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Tls {
     pub(in crate::config) cert: String,

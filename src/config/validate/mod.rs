@@ -9,6 +9,7 @@ mod routes;
 mod secrets;
 mod server;
 mod terminate;
+mod tracing;
 
 use super::fault::Fault;
 use super::file::File;
@@ -50,11 +51,13 @@ pub(in crate::config) fn validate(
     let (calls, sharing) = check.cache(file);
     let prices = check.prices(file);
     let background = check.background(file);
+    let tracing = check.tracing(file);
     let server = check.server(file);
     let workers = file.backend.workers.saturating_mul(file.backend.threads);
     Some(Config {
         server,
         log: Log { format: file.log.format, filter: file.log.filter.clone() },
+        tracing,
         proxy: proxy_config(file, &address),
         backend: backend::Config {
             address,
