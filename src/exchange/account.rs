@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::progress::{Observer, Step};
 use crate::telemetry::outcome::Mode;
 use crate::time::Duration;
+use crate::trace::SpanContext;
 
 /// Counted up while the exchange runs.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Account {
     pub calling: Duration,
     /// Waiting for the client: its body, and its reading of the answer.
     pub client: Duration,
+    /// The exchange's span, above those of its parts.
+    pub trace: SpanContext,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -31,7 +34,8 @@ impl Account {
     /// Nothing happened yet.
     pub fn new(mode: Mode) -> Self {
         let none = Duration::ZERO;
-        Self { mode, passes: 0, calls: 0, queued: none, working: none, calling: none, client: none, observer: None }
+        let (trace, observer) = (SpanContext::NONE, None);
+        Self { mode, passes: 0, calls: 0, queued: none, working: none, calling: none, client: none, trace, observer }
     }
 
     /// Tells who looks on what the exchange does now.

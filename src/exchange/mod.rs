@@ -30,6 +30,7 @@ use crate::provider::Providers;
 use crate::sharing::Sharing;
 use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
+use crate::trace::Tracer;
 use users::Users;
 
 pub use account::Account;
@@ -81,6 +82,8 @@ pub struct Exchanges {
     pub kept: Memory<Recorded>,
     /// Who is still being served.
     pub drain: Drain,
+    /// Where spans begin.
+    pub tracer: Tracer,
     /// Calls of users whom the app names.
     users: Users,
     /// Counters.
@@ -107,6 +110,8 @@ pub struct Parts {
     pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
+    /// Where spans begin.
+    pub tracer: Tracer,
 }
 
 /// How long a result waits for its client's retry.
@@ -117,7 +122,7 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 impl Exchanges {
     /// Puts the parts together.
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain } = parts;
+        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, tracer } = parts;
         Self {
             config,
             admission,
@@ -129,6 +134,7 @@ impl Exchanges {
             buffers,
             kept: Memory::new(KEEP_RESULTS_BYTES),
             drain,
+            tracer,
             users: Users::default(),
             metrics: Metrics::new(registry),
         }

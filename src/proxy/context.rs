@@ -10,6 +10,7 @@ use crate::exchange::Account;
 use crate::telemetry::Outcome;
 use crate::telemetry::outcome::Mode;
 use crate::time::Instant;
+use crate::trace::Span;
 
 /// One request.
 pub struct Context {
@@ -17,6 +18,8 @@ pub struct Context {
     /// The exchange's identity; empty until the request is accepted.
     pub(super) id: String,
     pub(super) account: Account,
+    /// The exchange's span; none until the request is accepted.
+    pub(super) span: Span,
     pub(super) stage: Stage,
     /// The request's bytes, where they say all there is to know about it.
     pub(super) bytes: Option<Bytes>,
@@ -39,7 +42,7 @@ pub(super) enum Stage {
     /// Its head was read.
     Received,
     /// It is streamed through and holds a worker since.
-    Streaming { permit: Option<Permit>, since: Instant, tries: u32 },
+    Streaming { permit: Option<Permit>, since: Instant, tries: u32, span: Span },
     /// It ended, and the client was told.
     Ended(Outcome),
 }
@@ -51,6 +54,7 @@ impl Context {
             began: Instant::now(),
             id: String::new(),
             account: Account::new(Mode::PassThrough),
+            span: Span::NONE,
             stage: Stage::Received,
             bytes: None,
             granted: None,

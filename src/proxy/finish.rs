@@ -4,9 +4,10 @@ use pingora::prelude::Error;
 use pingora::protocols::http::ServerSession;
 
 use super::context::{Context, Stage};
-use super::{Gateway, pass_through};
+use super::{Gateway, pass_through, span};
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::{self, Line};
+use crate::trace::Span;
 
 pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
     if let Some(since) = pass_through::streamed_since(&context.stage) {
@@ -20,6 +21,7 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
     context.stage = Stage::Ended(outcome); // frees the worker of a streamed request
     let total = context.began.elapsed();
     gateway.exchanges.metrics.ended(&context.account, outcome, total);
+    span::end(gateway, session, context, outcome);
     let request = session.req_header();
     access_log::write(&Line {
         id: &context.id,
@@ -35,6 +37,8 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
         queued: context.account.queued,
         working: context.account.working,
         calling: context.account.calling,
+        trace_id: context.account.trace.trace_id(),
     });
+    context.span = Span::NONE; // ends it before a shutdown no longer waits for it
     context.in_flight = None;
 }

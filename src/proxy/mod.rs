@@ -21,6 +21,7 @@ mod repeated;
 mod request;
 mod respond;
 mod shared;
+mod span;
 mod terminate;
 
 use std::sync::Arc;
@@ -112,9 +113,9 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         upstream: &mut pingora::http::RequestHeader,
-        _: &mut Context,
+        context: &mut Context,
     ) -> Result<()> {
-        pass_through::request(session, upstream)
+        pass_through::request(session, upstream, context)
     }
 
     async fn response_filter(

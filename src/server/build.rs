@@ -6,7 +6,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
-use super::{admin, drain, listener};
+use super::{admin, drain, listener, traces};
 use crate::admission::Admission;
 use crate::backend::Backend;
 use crate::background::Jobs;
@@ -22,6 +22,7 @@ use crate::route::Table;
 use crate::sharing::{Common, Sharing};
 use crate::telemetry::Registry;
 use crate::tls::BadTrust;
+use crate::trace::Tracer;
 use crate::usage::Meter;
 
 /// Why the process could not start.
@@ -48,7 +49,8 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let drain = Drain::new();
     let routes = Table::new(config.routes.clone());
     let common = Common::new(config.sharing, drain.clone(), &registry);
-    let exchanges = Arc::new(exchanges(config, &routes, &registry, &drain, &common)?);
+    let (tracer, exporter) = Tracer::new(config.tracing.clone(), &registry)?;
+    let exchanges = Arc::new(exchanges(config, &routes, &registry, (&drain, &tracer), &common)?);
     let jobs = Jobs::new(config.background.clone(), routes.all_background(), drain.clone(), &registry)?;
     let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs.clone());
 
@@ -64,6 +66,9 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         let admin = admin::Admin::new(address.clone(), registry, exchanges, common, jobs);
         server.add_service(background_service("admin", admin));
     }
+    if let Some(exporter) = exporter {
+        server.add_service(background_service("traces", traces::Traces::new(exporter)));
+    }
     tracing::info!(
         listen = %listener::describe(&config.server),
         backend = %config.backend.address,
@@ -72,7 +77,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         "siding {} is starting",
         env!("CARGO_PKG_VERSION"),
     );
-    server.run(RunArgs { shutdown_signal: Box::new(drain::Signals::new(drain, config.server.drain)) });
+    server.run(RunArgs { shutdown_signal: Box::new(drain::Signals::new(drain, config.server.drain, tracer)) });
     Ok(())
 }
 
@@ -80,7 +85,7 @@ fn exchanges(
     config: &Config,
     routes: &Table,
     registry: &Registry,
-    drain: &Drain,
+    (drain, tracer): (&Drain, &Tracer),
     common: &Arc<Common>,
 ) -> Result<Exchanges, StartError> {
     let providers = Providers::new(config.providers.clone(), registry)?;
@@ -96,10 +101,17 @@ fn exchanges(
         backend: Backend::new(&config.backend, registry),
         offer,
         providers,
-        calls: Calls::new(config.calls.clone(), Sharing::new(Arc::clone(common)), buffers.clone(), meter),
+        calls: Calls::new(
+            config.calls.clone(),
+            Sharing::new(Arc::clone(common)),
+            buffers.clone(),
+            meter,
+            tracer.clone(),
+        ),
         sharing: Sharing::new(Arc::clone(common)),
         buffers,
         drain: drain.clone(),
+        tracer: tracer.clone(),
     };
     Ok(Exchanges::new(parts, registry))
 }
@@ -109,7 +121,7 @@ fn pingora_conf(config: &Config) -> ServerConf {
         threads: config.server.threads,
         // `drain::Signals` ends the process as soon as nothing is in flight; this is how long Pingora keeps the
         // runtimes alive for it at the most.
-        grace_period_seconds: Some(config.server.drain.as_secs() + drain::LAST_WORDS.as_secs() + 1),
+        grace_period_seconds: Some(config.server.drain.as_secs() + drain::AFTERWARDS.as_secs() + 1),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     }

@@ -7,18 +7,24 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::drain::Drain;
 use crate::time::{Duration, timeout};
+use crate::trace::Tracer;
 
 /// How long answers to exchanges that were cut off may take to be written.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the last spans may take to be exported.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+/// The most that a shutdown takes after its deadline.
+pub(super) const AFTERWARDS: Duration = LAST_WORDS.saturating_add(LAST_SPANS);
 
 pub(super) struct Signals {
     drain: Drain,
     deadline: Duration,
+    tracer: Tracer,
 }
 
 impl Signals {
-    pub(super) fn new(drain: Drain, deadline: Duration) -> Self {
-        Self { drain, deadline }
+    pub(super) fn new(drain: Drain, deadline: Duration, tracer: Tracer) -> Self {
+        Self { drain, deadline, tracer }
     }
 }
 
@@ -33,17 +39,17 @@ impl ShutdownSignalWatch for Signals {
             _ = term.recv() => {}
             _ = int.recv() => return ShutdownSignal::FastShutdown,
         }
-        let (drain, deadline) = (self.drain.clone(), self.deadline);
+        let (drain, deadline, tracer) = (self.drain.clone(), self.deadline, self.tracer.clone());
         drain.start();
         tracing::info!(in_flight = drain.in_flight(), ?deadline, "shutting down");
         // Pingora sleeps through its grace period on this runtime's thread, so the wait has a thread of its own.
-        std::thread::spawn(move || finish(&drain, deadline));
+        std::thread::spawn(move || finish(&drain, deadline, &tracer));
         ShutdownSignal::GracefulTerminate
     }
 }
 
 /// Ends the process: when nothing is in flight any more, or when time is up.
-fn finish(drain: &Drain, deadline: Duration) {
+fn finish(drain: &Drain, deadline: Duration, tracer: &Tracer) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     if let Ok(runtime) = runtime {
         runtime.block_on(async {
@@ -53,6 +59,7 @@ fn finish(drain: &Drain, deadline: Duration) {
                 // What does not end even then is not worth waiting for.
                 let _ = timeout(LAST_WORDS, drain.idle()).await;
             }
+            tracer.flush(LAST_SPANS).await;
         });
     }
     tracing::info!("bye");

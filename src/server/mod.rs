@@ -4,5 +4,6 @@ mod admin;
 mod build;
 mod drain;
 mod listener;
+mod traces;
 
 pub use build::{StartError, run};
