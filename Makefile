@@ -1,9 +1,13 @@
 .DEFAULT_GOAL := help
-.PHONY: help bench demo load test test-rust test-django test-e2e lint prerequisites
+.PHONY: help bench demo load test test-rust test-django test-e2e lint prerequisites binaries environments
 
 PYTHON ?= python3
 # Virtual environments, made once and kept.
 CACHE := $(or $(SIDING_CACHE),.cache)
+# End-to-end tests run what the image ships: static binaries.
+STATIC := $(shell uname -m)-unknown-linux-musl
+# What `make test` does at once: a job that waits for the network leaves its core to another.
+JOBS := $(shell expr $$(nproc) + 1)
 
 help:
 	@echo "make demo          load a Django app directly and through Siding, and compare"
@@ -16,7 +20,11 @@ help:
 demo:
 	@$(PYTHON) examples/demo/demo.py
 
-test: prerequisites lint test-rust test-django test-e2e
+# The longest first. What each prints is shown as a whole when it is done.
+test: prerequisites
+	@echo "== at once: static binaries, Rust's tests, environments, lints, the Django package's tests"
+	@$(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=recurse binaries test-rust environments lint test-django
+	@$(MAKE) --no-print-directory test-e2e
 	@echo "== every test passed"
 
 prerequisites:
@@ -35,17 +43,26 @@ lint:
 	@echo "== Python lints of tests and examples"
 	$(PYTHON) tests/harness/lint.py $(CACHE)
 
+# A plus before cargo lets it share the jobs of this make.
 test-rust:
 	@echo "== formatting, lints, unit tests, layers"
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo test --workspace --locked --quiet
+	+cargo clippy --workspace --all-targets --locked -- -D warnings
+	+cargo test --workspace --locked --quiet
 
 test-django:
 	@echo "== django-siding on the oldest and newest Django, lint, types"
 	$(PYTHON) django/tests/matrix.py $(CACHE) --lint --quiet $(PYTEST_ARGS)
 
-test-e2e:
+binaries:
+	@echo "== static binaries for the end-to-end tests"
+	+CC_$(subst -,_,$(STATIC))=musl-gcc cargo build --release --locked --target $(STATIC) \
+		-p siding -p simulated-llm -p load-driver
+
+environments:
+	@echo "== environments of the end-to-end tests"
+	$(PYTHON) tests/e2e/run.py $(CACHE) --prepare
+
+test-e2e: binaries
 	@echo "== end to end: real servers, SDKs, Siding"
-	cargo build --release --locked -p siding -p simulated-llm -p load-driver
 	$(PYTHON) tests/e2e/run.py $(CACHE) --quiet $(PYTEST_ARGS)

@@ -1,10 +1,12 @@
 //! Who is still being served, and when to let go. Everything that must not be cut off holds a guard; the
 //! shutdown waits for the guards, then cuts what is left. It must never end the process itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
+
+use crate::time::Instant;
 
 /// One process's shutdown. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -12,7 +14,7 @@ pub struct Drain(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    draining: AtomicBool,
+    since: OnceLock<Instant>,
     in_flight: AtomicUsize,
     idle: Notify,
     cut: watch::Sender<bool>,
@@ -28,7 +30,7 @@ impl Drain {
     /// Nothing in flight, not draining.
     pub fn new() -> Self {
         Self(Arc::new(Shared {
-            draining: AtomicBool::new(false),
+            since: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
             idle: Notify::new(),
             cut: watch::Sender::new(false),
@@ -48,12 +50,17 @@ impl Drain {
 
     /// From now on this process is not ready, and connections are closed after their answer.
     pub fn start(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.0.since.get_or_init(Instant::now);
     }
 
     /// Whether [`Drain::start`] was called.
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Acquire)
+        self.0.since.get().is_some()
+    }
+
+    /// When [`Drain::start`] was first called; it is called now if it was not.
+    pub fn since(&self) -> Instant {
+        *self.0.since.get_or_init(Instant::now)
     }
 
     /// Resolves when nothing is in flight.

@@ -28,14 +28,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM (finishes exchanges) or SIGINT (at once)
-    Run(Settings),
+    /// Serve until SIGTERM (finishes exchanges) or SIGINT (at once); SIGHUP reloads, SIGUSR2 upgrades
+    Run(Run),
     /// Check a configuration, report every fault with line and remedy, and exit
     Check(Settings),
     /// Print the documented reference with every key and its default
     Defaults,
     /// Print the JSON schema of the configuration, for editors
     Schema,
+    /// Print the reference of every metric, as in docs/metrics.md
+    Metrics,
     /// Say whether two calls share an answer, and if not, why
     ExplainKey(Pair),
 }
@@ -52,6 +54,15 @@ struct Pair {
 }
 
 #[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where the process that this one supersedes gives its sockets; set by that process
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    upgrade: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
 struct Settings {
     /// The configuration; without one the defaults hold
     #[arg(long, short, env = "SIDING_CONFIG", value_name = "FILE")]
@@ -74,13 +85,17 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run(settings) => run(&settings),
+        Command::Run(command) => run(&command),
         Command::Check(settings) => match load(&settings) {
             Ok(_) => say("the configuration is valid"),
             Err(message) => fail(&message, USAGE),
         },
         Command::Defaults => say(config::REFERENCE.trim_end()),
         Command::Schema => say(config::schema().trim_end()),
+        Command::Metrics => match metrics_reference() {
+            Ok(page) => say(page.trim_end()),
+            Err(message) => fail(&message, CANNOT_START),
+        },
         Command::ExplainKey(pair) => match explain_key(&pair) {
             Ok(said) => say(&said),
             Err(message) => fail(&message, USAGE),
@@ -88,16 +103,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings) -> ExitCode {
+fn run(Run { settings, upgrade }: &Run) -> ExitCode {
     let config = match load(settings) {
         Ok(config) => config,
         Err(message) => return fail(&message, USAGE),
     };
     siding::telemetry::log::start(config.log.format, &config.log.filter);
-    match siding::server::run(&config) {
+    let source = siding::server::Source {
+        path: settings.config.clone(),
+        load: Box::new({
+            let settings = settings.clone();
+            move || load(&settings)
+        }),
+    };
+    match siding::server::run(config, source, upgrade.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }
+}
+
+/// With the defaults: names and labels do not depend on the configuration.
+fn metrics_reference() -> Result<String, String> {
+    let config = load(&Settings { config: None, backend: None, no_handoff: true })?;
+    siding::server::metrics_reference(&config).map_err(|error| format!("siding: {error}"))
 }
 
 /// Compares the bodies of two calls as the cache does. What else is in a call's key (provider, path, account, scope) is

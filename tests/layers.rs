@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("secret", &[]),
-    ("drain", &[]),
+    ("drain", &["time"]),
     ("hop_by_hop", &[]),
     ("media_type", &[]),
     ("http1", &["time"]),
@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("admission", &["time", "telemetry"]),
     ("route", &["admission", "cache", "background"]),
     ("backend", &["time", "telemetry", "http1"]),
+    ("workers", &["time", "telemetry", "http1"]),
     ("handoff", &["secret", "media_type"]),
     ("provider", &["time", "secret", "telemetry", "trace", "hop_by_hop", "http1", "tls"]),
     (
@@ -98,6 +99,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "route",
             "sharing",
             "usage",
+            "workers",
         ],
     ),
     (
@@ -122,6 +124,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "route",
             "sharing",
             "usage",
+            "workers",
         ],
     ),
 ];
@@ -137,6 +140,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("blake3", &["cache/key.rs"]),
     ("slab", &["coalesce/"]),
     ("moka", &["cache/"]),
+    ("procfs", &["workers/"]),
+    // sd_notify is meant by the second.
+    ("notify", &["server/reload.rs", "server/supervisor.rs"]),
+    ("arc_swap", &["proxy/current.rs", "server/"]),
     ("httparse", &["http1/", "proxy/preview.rs"]),
     ("toml", &["config/"]),
     ("clap", &["main.rs"]),

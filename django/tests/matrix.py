@@ -22,8 +22,8 @@ from harness.environments import (  # noqa: E402
     Interpreter,
     cells,
     environment,
+    install_again,
     listed,
-    pip,
     run,
     say,
 )
@@ -51,8 +51,7 @@ def main() -> int:
 def test(cell: Cell, directory: Path, arguments: list[str]) -> bool:
     requirements = [*cell.requirements, *listed(PACKAGE / "tests" / "requirements.txt")]
     python = environment(directory, "django", cell.interpreter, requirements)
-    # For real, not editable: what is missing from the wheel is to be missed here.
-    run([*pip(python), "--force-reinstall", "--no-deps", str(PACKAGE)])
+    install_again(python, PACKAGE)
     started = time.monotonic()
     say(f"{cell.label}: {cell.interpreter.name}, {versions(python)}")
     ok = passes([str(python), "-m", "pytest", "-p", "no:cacheprovider", *arguments])

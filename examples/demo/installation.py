@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from harness.backend import CHAT
-from harness.environments import Interpreter, environment, listed, pip, run
+from harness.environments import Interpreter, environment, install_again, listed
 from harness.process import ROOT
 
 CRATES = ("siding", "simulated-llm", "load-driver")
@@ -26,5 +26,5 @@ def python() -> Path:
     """An interpreter with the chat project's requirements and the package of this checkout."""
     interpreter = Interpreter(sys.version_info[:2], sys.executable)
     made = environment(CACHE, "demo", interpreter, listed(CHAT / "requirements.txt"))
-    run([*pip(made), "--force-reinstall", "--no-deps", str(PACKAGE)])
+    install_again(made, PACKAGE)
     return made

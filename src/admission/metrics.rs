@@ -6,15 +6,15 @@ use prometheus::{Gauge, Histogram, IntCounterVec, IntGauge, IntGaugeVec};
 use super::state::State;
 use super::{Class, Refusal};
 use crate::telemetry::Registry;
-use crate::telemetry::registry::{Counter, POOL_SECONDS};
-use crate::time::Duration;
+use crate::telemetry::registry::{Counter, POOL_SECONDS, raise};
+use crate::time::{Duration, Instant};
 
 /// How a wait ended; the first is the only good end.
 const OUTCOMES: [&str; 4] = ["admitted", "full", "hopeless", "timeout"];
 
 #[derive(Debug)]
 pub(super) struct Metrics {
-    pub(super) limit: IntGauge,
+    limit: IntGauge,
     busy: IntGauge,
     busy_seconds: Mutex<Counter>,
     saturated_seconds: Mutex<Counter>,
@@ -23,6 +23,8 @@ pub(super) struct Metrics {
     /// By class, then by outcome. Found by position: looking labels up costs every request.
     wait: [[Histogram; OUTCOMES.len()]; Class::ALL.len()],
     rejected: IntCounterVec,
+    expected_wait: Gauge,
+    needed_without: IntGauge,
 }
 
 impl Metrics {
@@ -55,6 +57,16 @@ impl Metrics {
                 "reason",
                 &OUTCOMES[1..],
             ),
+            expected_wait: registry.float_gauge(
+                "queue_wait_expected_seconds",
+                "Mean wait for a worker to expect of the last minute's load, by Erlang C and the variation of service \
+                 times; 60 where more comes than the workers can do.",
+            ),
+            needed_without: registry.gauge(
+                "workers_needed_without_siding",
+                "Sync workers that the last minute's load would need if each held on while the provider answers, so that \
+                 at most one request in twenty waits (Erlang C).",
+            ),
         }
     }
 
@@ -71,7 +83,10 @@ impl Metrics {
         }
     }
 
-    pub(super) fn show(&self, state: &State) {
+    pub(super) fn show(&self, state: &mut State, needed_without: usize, now: Instant) {
+        self.limit.set(count(state.workers()));
+        self.expected_wait.set(state.steady_wait(now).as_secs_f64());
+        self.needed_without.set(count(needed_without));
         self.busy.set(count(state.busy()));
         for class in Class::ALL {
             self.depth.with_label_values(&[class.as_str()]).set(count(state.depth(class)));
@@ -80,11 +95,6 @@ impl Metrics {
         raise(&self.busy_seconds.lock(), state.busy_time());
         raise(&self.saturated_seconds.lock(), state.saturated_time());
     }
-}
-
-/// Raises a counter to a total. The lock around it keeps two scrapes from adding the same difference twice.
-fn raise(counter: &Counter, total: Duration) {
-    counter.inc_by((total.as_secs_f64() - counter.get()).max(0.0));
 }
 
 fn count(number: usize) -> i64 {

@@ -2,7 +2,9 @@
 //! no adaptive guess is made, because the latency of views that call LLMs is bimodal by design. Requests
 //! that find no worker wait in one bounded queue of three classes. It must never know what a request is.
 
+mod erlang;
 mod expectation;
+mod load;
 mod metrics;
 mod overload;
 mod permit;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::telemetry::Registry;
+use crate::telemetry::level::RecentMean;
 use crate::time::{Duration, Instant, timeout_at};
 
 use metrics::Metrics;
@@ -89,15 +92,23 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Admission {
     state: Mutex<State>,
+    /// How many requests wait elsewhere.
+    saved: Mutex<RecentMean>,
     metrics: Metrics,
 }
 
+/// How long the load of the past counts.
+const RECENT: Duration = Duration::from_secs(60);
+
+/// What is asked of a pool when the workers that it needs are counted.
+const SHARE_THAT_MAY_WAIT: f64 = 0.05;
+
 impl Admission {
-    /// A gate with all workers free. `bulkheads[i]` is the limit of [`Bulkhead`]`(i)`.
-    pub fn new(config: Config, bulkheads: &[usize], registry: &Registry) -> Arc<Self> {
-        let metrics = Metrics::new(registry);
-        metrics.limit.set(i64::try_from(config.workers).unwrap_or(i64::MAX));
-        Arc::new(Self { state: Mutex::new(State::new(config, bulkheads, Instant::now())), metrics })
+    /// A gate with all workers free and no bulkhead.
+    pub fn new(config: Config, registry: &Registry) -> Arc<Self> {
+        let state = Mutex::new(State::new(config, Instant::now()));
+        let saved = Mutex::new(RecentMean::new(RECENT));
+        Arc::new(Self { state, saved, metrics: Metrics::new(registry) })
     }
 
     /// Waits for a worker until `deadline`.
@@ -138,11 +149,34 @@ impl Admission {
         }
     }
 
-    /// Brings the time-dependent metrics up to date. Called before each scrape.
-    pub fn observe(&self) {
-        let mut state = self.state.lock();
-        state.advance(Instant::now());
-        self.metrics.show(&state);
+    /// Brings the time-dependent metrics up to date: before each scrape. `saved` is the time that requests spent
+    /// waiting elsewhere, holding no worker, summed over all of them since the beginning.
+    pub fn observe(&self, saved: Duration) {
+        let saved = self.saved.lock().note(saved);
+        let now = Instant::now();
+        let offered = {
+            let mut state = self.state.lock();
+            state.advance(now);
+            state.offered(now)
+        };
+        let needed = erlang::workers_needed(offered + saved, SHARE_THAT_MAY_WAIT);
+        self.metrics.show(&mut self.state.lock(), needed, now);
+    }
+
+    /// Other bounds from now on, and a bulkhead for each name, with its limit. Nobody who runs or waits is disturbed; one
+    /// that had the name before goes on with those who are in it.
+    pub fn reconfigure(&self, config: Config, bulkheads: &[(String, usize)]) -> Vec<Bulkhead> {
+        self.state.lock().reconfigure(config, bulkheads, Instant::now())
+    }
+
+    /// How many requests the app serves at once.
+    pub fn workers(&self) -> usize {
+        self.state.lock().workers()
+    }
+
+    /// The app has so many workers from now on. Fewer take effect as those that are too many become free.
+    pub fn resize(&self, workers: usize) {
+        self.state.lock().resize(workers, Instant::now());
     }
 
     /// Workers that are busy now.

@@ -21,18 +21,31 @@ pub(super) enum Order {
     NewestFirst,
 }
 
-/// The waiters of one class, by bulkhead (the last line has none) and order of arrival.
+/// The waiters of one class, by bulkhead (the first line has none) and order of arrival.
 #[derive(Debug)]
 pub(super) struct Lines {
     lines: Vec<BTreeMap<u64, Waiter>>,
     depth: usize,
 }
 
+impl Default for Lines {
+    fn default() -> Self {
+        Self { lines: vec![BTreeMap::new()], depth: 0 }
+    }
+}
+
 impl Lines {
-    pub(super) fn new(bulkheads: usize) -> Self {
-        Self { lines: (0..=bulkheads).map(|_| BTreeMap::new()).collect(), depth: 0 }
+    /// One line more.
+    pub(super) fn add(&mut self) {
+        self.lines.push(BTreeMap::new());
     }
 
+    /// Whether nobody waits in a line.
+    pub(super) fn is_empty(&self, line: usize) -> bool {
+        self.lines.get(line).is_none_or(BTreeMap::is_empty)
+    }
+
+    /// How many wait.
     pub(super) fn depth(&self) -> usize {
         self.depth
     }

@@ -4,6 +4,7 @@
 use tokio::sync::oneshot;
 
 use super::expectation::ServiceTime;
+use super::load::Load;
 use super::overload::Overload;
 use super::queue::{Lines, Order, Waiter};
 use super::{Bulkhead, Class, Config, Refusal};
@@ -35,6 +36,10 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 struct Limit {
+    /// Whose it is.
+    name: String,
+    /// Whether requests still come under it.
+    is_used: bool,
     limit: usize,
     busy: usize,
 }
@@ -49,6 +54,7 @@ pub(super) struct State {
     resumes_in_a_row: u32,
     next_sequence: u64,
     service: ServiceTime,
+    load: Load,
     overload: Overload,
     seen: Instant,
     busy_time: Duration,
@@ -56,15 +62,16 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(config: Config, bulkheads: &[usize], now: Instant) -> Self {
+    pub(super) fn new(config: Config, now: Instant) -> Self {
         Self {
             config,
             busy: 0,
-            bulkheads: bulkheads.iter().map(|&limit| Limit { limit, busy: 0 }).collect(),
-            classes: std::array::from_fn(|_| Lines::new(bulkheads.len())),
+            bulkheads: Vec::new(),
+            classes: std::array::from_fn(|_| Lines::default()),
             resumes_in_a_row: 0,
             next_sequence: 0,
             service: ServiceTime::default(),
+            load: Load::new(now),
             overload: Overload::default(),
             seen: now,
             busy_time: Duration::ZERO,
@@ -80,6 +87,7 @@ impl State {
         now: Instant,
     ) -> Result<Entered, Refusal> {
         self.advance(now);
+        self.load.arrived(now);
         let line = self.line(bulkhead);
         if self.busy < self.config.workers && self.may_run(line) {
             self.occupy(line);
@@ -104,11 +112,12 @@ impl State {
         self.advance(now);
         let line = self.line(bulkhead);
         self.busy -= 1;
-        if let Some(limit) = self.bulkheads.get_mut(line) {
+        if let Some(limit) = line.checked_sub(1).and_then(|place| self.bulkheads.get_mut(place)) {
             limit.busy -= 1;
         }
         if let Some(held) = held {
             self.service.note(held);
+            self.load.served(held, now);
         }
         self.dispatch(now);
     }
@@ -134,6 +143,67 @@ impl State {
     pub(super) fn oldest_age(&self) -> Duration {
         let oldest = self.classes.iter().filter_map(Lines::oldest).min();
         oldest.map_or(Duration::ZERO, |since| self.seen.saturating_duration_since(since))
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.config.workers
+    }
+
+    pub(super) fn resize(&mut self, workers: usize, now: Instant) {
+        self.advance(now);
+        self.config.workers = workers;
+        self.dispatch(now);
+    }
+
+    /// Other bounds from now on, and the places of the bulkheads. One whose name was there before keeps its place with
+    /// those who are in it; the place of one that is gone is given to another once it is empty.
+    pub(super) fn reconfigure(&mut self, config: Config, named: &[(String, usize)], now: Instant) -> Vec<Bulkhead> {
+        self.config = config;
+        self.bulkheads.iter_mut().for_each(|bulkhead| bulkhead.is_used = false);
+        let kept: Vec<Option<usize>> = named.iter().map(|(name, limit)| self.keep(name, *limit)).collect();
+        let places = named
+            .iter()
+            .zip(kept)
+            .map(|((name, limit), kept)| Bulkhead(kept.unwrap_or_else(|| self.occupy_place(name, *limit))));
+        let places = places.collect();
+        self.resize(config.workers, now);
+        places
+    }
+
+    fn keep(&mut self, name: &str, limit: usize) -> Option<usize> {
+        let place = self.bulkheads.iter().position(|bulkhead| bulkhead.name == name && !bulkhead.is_used)?;
+        (self.bulkheads[place].limit, self.bulkheads[place].is_used) = (limit, true);
+        Some(place)
+    }
+
+    fn occupy_place(&mut self, name: &str, limit: usize) -> usize {
+        let is_empty = |place: &usize| self.classes.iter().all(|lines| lines.is_empty(place + 1));
+        let is_free = |place: &usize| {
+            let bulkhead = &self.bulkheads[*place];
+            !bulkhead.is_used && bulkhead.busy == 0 && is_empty(place)
+        };
+        let bulkhead = Limit { name: name.to_owned(), is_used: true, limit, busy: 0 };
+        match (0..self.bulkheads.len()).find(is_free) {
+            Some(place) => {
+                self.bulkheads[place] = bulkhead;
+                place
+            }
+            None => {
+                self.bulkheads.push(bulkhead);
+                self.classes.iter_mut().for_each(Lines::add);
+                self.bulkheads.len() - 1
+            }
+        }
+    }
+
+    /// The load that is asked of the workers, in Erlangs.
+    pub(super) fn offered(&mut self, now: Instant) -> f64 {
+        self.load.offered(now)
+    }
+
+    /// The mean wait that this load should cause.
+    pub(super) fn steady_wait(&mut self, now: Instant) -> Duration {
+        self.load.expected_wait(self.config.workers, now)
     }
 
     pub(super) fn busy_time(&self) -> Duration {
@@ -185,7 +255,7 @@ impl State {
 
     fn next(&mut self) -> Option<(usize, Waiter)> {
         let bulkheads = &self.bulkheads;
-        let may_run = |line: usize| bulkheads.get(line).is_none_or(|limit| limit.busy < limit.limit);
+        let may_run = |line: usize| has_room(bulkheads, line);
         let newcomers = if self.overload.is_overloaded() { Order::NewestFirst } else { Order::OldestFirst };
         let [resume, interactive, batch] = &mut self.classes;
         let interactive_waits = interactive.depth() > 0;
@@ -205,17 +275,22 @@ impl State {
 
     fn occupy(&mut self, line: usize) {
         self.busy += 1;
-        if let Some(limit) = self.bulkheads.get_mut(line) {
+        if let Some(limit) = line.checked_sub(1).and_then(|place| self.bulkheads.get_mut(place)) {
             limit.busy += 1;
         }
     }
 
     fn may_run(&self, line: usize) -> bool {
-        self.bulkheads.get(line).is_none_or(|limit| limit.busy < limit.limit)
+        has_room(&self.bulkheads, line)
     }
 
-    /// Bulkhead i waits in line i; requests without one wait in the last line.
+    /// Requests without a bulkhead wait in line 0, those of bulkhead i in line i + 1.
     fn line(&self, bulkhead: Option<Bulkhead>) -> usize {
-        bulkhead.map_or(self.bulkheads.len(), |Bulkhead(index)| index)
+        bulkhead.map_or(0, |Bulkhead(place)| place + 1)
     }
+}
+
+fn has_room(bulkheads: &[Limit], line: usize) -> bool {
+    let bulkhead = line.checked_sub(1).and_then(|place| bulkheads.get(place));
+    bulkhead.is_none_or(|bulkhead| bulkhead.busy < bulkhead.limit)
 }

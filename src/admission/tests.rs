@@ -3,7 +3,11 @@ use tokio::sync::mpsc;
 
 fn gate(workers: usize, capacity: usize, bulkheads: &[usize]) -> Arc<Admission> {
     let config = Config { workers, capacity, resume_capacity: capacity };
-    Admission::new(config, bulkheads, &Registry::new().unwrap())
+    let gate = Admission::new(config, &Registry::new().unwrap());
+    let named: Vec<_> = bulkheads.iter().enumerate().map(|(n, limit)| (format!("/{n}/**"), *limit)).collect();
+    let places = gate.reconfigure(config, &named);
+    assert_eq!(places, (0..bulkheads.len()).map(Bulkhead).collect::<Vec<_>>());
+    gate
 }
 
 fn soon() -> Instant {
@@ -188,17 +192,56 @@ async fn newest_goes_first_while_overloaded() {
 async fn busy_seconds_are_the_exact_integral_of_busy_workers() {
     let registry = Registry::new().unwrap();
     let config = Config { workers: 2, capacity: 1, resume_capacity: 1 };
-    let gate = Admission::new(config, &[], &registry);
+    let gate = Admission::new(config, &registry);
     let one = gate.admit(Class::Interactive, None, soon()).await.unwrap();
     tokio::time::advance(Duration::from_secs(3)).await;
     let two = gate.admit(Class::Interactive, None, soon()).await.unwrap();
     tokio::time::advance(Duration::from_secs(2)).await;
     drop(one);
     tokio::time::advance(Duration::from_secs(1)).await;
-    gate.observe();
+    gate.observe(Duration::ZERO);
     let text = registry.render().unwrap();
     assert!(text.contains("siding_workers_busy_seconds_total 8\n"), "{text}");
     assert!(text.contains("siding_workers_saturated_seconds_total 2\n"), "{text}");
     assert!(text.contains("siding_workers_busy 1\n"), "{text}");
     drop(two);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_workers_take_those_who_wait_and_fewer_let_those_who_run_finish() {
+    let gate = gate(1, 10, &[]);
+    let first = gate.admit(Class::Interactive, None, soon()).await.unwrap();
+    let mut second = Box::pin(gate.admit(Class::Interactive, None, soon()));
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut second).await.is_err());
+    gate.resize(2);
+    let second = second.await.unwrap();
+    gate.resize(1);
+    assert_eq!(gate.busy(), 2);
+    drop(first);
+    let mut third = Box::pin(gate.admit(Class::Interactive, None, soon()));
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut third).await.is_err(), "one runs and one may");
+    drop(second);
+    third.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulkhead_keeps_its_place_while_it_is_named_and_gives_it_up_when_it_is_empty() {
+    let gate = gate(10, 10, &[1, 1]);
+    let config = Config { workers: 10, capacity: 10, resume_capacity: 10 };
+    let named = |names: &[(&str, usize)]| -> Vec<Bulkhead> {
+        let named: Vec<_> = names.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
+        gate.reconfigure(config, &named)
+    };
+    let running = gate.admit(Class::Interactive, Some(Bulkhead(1)), soon()).await.unwrap();
+    let mut waiting = Box::pin(gate.admit(Class::Interactive, Some(Bulkhead(1)), soon()));
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut waiting).await.is_err());
+    // The other order, and a higher limit: who waits may run, and the place is the same.
+    assert_eq!(named(&[("/1/**", 2), ("/0/**", 1)]), [Bulkhead(1), Bulkhead(0)]);
+    let waited = waiting.await.unwrap();
+    // Gone while requests are in it: nobody else gets its place before they have left.
+    assert_eq!(named(&[("/new/**", 1)]), [Bulkhead(0)]);
+    assert_eq!(named(&[("/new/**", 1), ("/more/**", 1)]), [Bulkhead(0), Bulkhead(2)]);
+    drop((running, waited));
+    assert_eq!(named(&[("/new/**", 1), ("/other/**", 1)]), [Bulkhead(0), Bulkhead(1)]);
+    assert_eq!(gate.busy(), 0);
 }

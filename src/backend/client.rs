@@ -44,6 +44,7 @@ impl From<Error> for Fault {
 /// The app.
 #[derive(Clone, Debug)]
 pub struct Backend {
+    config: Config,
     client: Client,
     pub(super) timeout: Duration,
     pub(super) response_buffer: usize,
@@ -60,7 +61,12 @@ impl Backend {
             title_case: true,
         });
         let Config { timeout, response_buffer, .. } = *config;
-        Self { client, timeout, response_buffer, metrics: Metrics::new(registry) }
+        Self { config: config.clone(), client, timeout, response_buffer, metrics: Metrics::new(registry) }
+    }
+
+    /// The same app with its connections, where nothing changed; else another.
+    pub fn renewed(&self, config: &Config, registry: &Registry) -> Self {
+        if self.config == *config { self.clone() } else { Self::new(config, registry) }
     }
 
     /// Whether the app accepts connections now.

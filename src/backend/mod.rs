@@ -14,7 +14,7 @@ pub use pass::{Answer, PassRequest, start as start_pass};
 pub use spool::{Broken, Spool};
 
 /// How the app is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where gunicorn (or another WSGI server) listens.
     pub address: Address,

@@ -35,7 +35,7 @@ pub use results::{Answer, Ended, Finished, Refusal, Results};
 pub use webhook::{BadEndpoint, Endpoint};
 
 /// How jobs are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The path below which jobs are found, without a slash at its end.
     pub path: String,

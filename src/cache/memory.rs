@@ -1,6 +1,9 @@
 //! A store in this process's memory, bounded in bytes.
 
+use std::sync::Arc;
+
 use moka::Expiry;
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
 use super::Key;
@@ -23,6 +26,28 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub struct Memory<V: Weigh + Clone>(Cache<Key, V>);
 
+/// Why a value was let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// Others needed its place.
+    Size,
+    /// Its time was over.
+    Expired,
+}
+
+impl Evicted {
+    /// Both.
+    pub const ALL: [Evicted; 2] = [Evicted::Size, Evicted::Expired];
+
+    /// The word for metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Evicted::Size => "size",
+            Evicted::Expired => "expired",
+        }
+    }
+}
+
 struct Lifetime;
 
 impl<V: Weigh> Expiry<Key, V> for Lifetime {
@@ -38,8 +63,19 @@ impl<V: Weigh> Expiry<Key, V> for Lifetime {
 impl<V: Weigh + Clone> Memory<V> {
     /// An empty store of `capacity` bytes.
     pub fn new(capacity: u64) -> Self {
+        Self::told(capacity, |_| ())
+    }
+
+    /// The same, which tells of each value that it lets go by itself.
+    pub fn told(capacity: u64, evicted: impl Fn(Evicted) + Send + Sync + 'static) -> Self {
         let weigher = |_: &Key, value: &V| u32::try_from(value.weight() + ENTRY_OVERHEAD).unwrap_or(u32::MAX);
-        Self(Cache::builder().max_capacity(capacity).weigher(weigher).expire_after(Lifetime).build())
+        let listener = move |_: Arc<Key>, _: V, cause: RemovalCause| match cause {
+            RemovalCause::Size => evicted(Evicted::Size),
+            RemovalCause::Expired => evicted(Evicted::Expired),
+            RemovalCause::Explicit | RemovalCause::Replaced => {}
+        };
+        let cache = Cache::builder().max_capacity(capacity).weigher(weigher).expire_after(Lifetime);
+        Self(cache.eviction_listener(listener).build())
     }
 
     /// Keeps a value.

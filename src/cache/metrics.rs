@@ -2,6 +2,7 @@
 
 use prometheus::{IntCounter, IntGauge};
 
+use super::memory::Evicted;
 use crate::telemetry::Registry;
 
 /// What shares results.
@@ -120,6 +121,7 @@ pub struct Metrics {
     not_stored: Vec<IntCounter>,
     stored: Vec<IntCounter>,
     purged: IntCounter,
+    evictions: [IntCounter; Evicted::ALL.len()],
     bytes: IntGauge,
     entries: IntGauge,
 }
@@ -135,12 +137,19 @@ impl Metrics {
         let not_stored =
             registry.counters("cache_not_stored_total", "Complete answers that were not stored.", "reason", &reasons);
         let stored = registry.counters("cache_stored_total", "Answers that were stored.", "place", &places);
+        let evictions = registry.counters(
+            "cache_evictions_total",
+            "Entries that were let go: others needed their place, or their time was over.",
+            "reason",
+            &Evicted::ALL.map(Evicted::as_str),
+        );
         let limit = registry.gauge("cache_size_limit_bytes", "Bytes that entries may take.");
         limit.set(i64::try_from(capacity).unwrap_or(i64::MAX));
         Self {
             served: places.map(by_result).into(),
             not_stored: reasons.map(|reason| not_stored.with_label_values(&[reason])).into(),
             stored: places.map(|place| stored.with_label_values(&[place])).into(),
+            evictions: Evicted::ALL.map(|why| evictions.with_label_values(&[why.as_str()])),
             purged: registry.counter("cache_purged_total", "Entries that were purged."),
             bytes: registry.gauge("cache_size_bytes", "Bytes that entries take."),
             entries: registry.gauge("cache_entries", "Entries."),
@@ -165,6 +174,11 @@ impl Metrics {
     /// An answer was not stored.
     pub fn not_stored(&self, reason: NotStored) {
         self.not_stored[reason as usize].inc();
+    }
+
+    /// Counters of entries that are let go, by [`Evicted`].
+    pub fn evictions(&self) -> [IntCounter; Evicted::ALL.len()] {
+        self.evictions.clone()
     }
 
     /// Entries were purged.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use http::HeaderName;
 use parking_lot::RwLock;
 
+use super::memory::Evicted;
 use super::{Entry, Key, Memory, Weigh};
 use crate::time::Duration;
 
@@ -71,7 +72,12 @@ pub struct LocalStore {
 impl LocalStore {
     /// Nothing stored yet.
     pub fn new(config: &Config) -> Self {
-        Self { memory: Memory::new(config.capacity), generation: RwLock::new(0) }
+        Self::told(config, |_| ())
+    }
+
+    /// The same, which tells of each entry that it lets go by itself.
+    pub fn told(config: &Config, evicted: impl Fn(Evicted) + Send + Sync + 'static) -> Self {
+        Self { memory: Memory::told(config.capacity, evicted), generation: RwLock::new(0) }
     }
 
     /// What is under a key, at once.

@@ -56,7 +56,8 @@ impl Identity {
             When::Never => false,
         });
         let mut key = KeyBuilder::default();
-        key.add(b"call").add(provider.name().as_bytes());
+        // A name may belong to another server after a reload.
+        key.add(b"call").add(provider.name().as_bytes()).add(provider.base_url().as_bytes());
         add_target(request, &mut key);
         add_headers(request, config, &mut key);
         add_account(provider, request, &mut key);

@@ -9,6 +9,12 @@ const MIB: usize = 1024 * 1024;
 pub(super) const LISTEN: &str = "0.0.0.0:8080";
 /// Loopback: metrics and probes tell about traffic; a pod's scrape and probe address is set on purpose.
 pub(super) const ADMIN: &str = "127.0.0.1:9180";
+/// Kubernetes changes files and sends no signal.
+pub(super) const WATCH: bool = true;
+/// Who sends requests learns late that this process is unready.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+/// As long as endpoints take to leave load balancers in most clusters.
+pub(super) const PROPAGATION: Duration = Duration::from_secs(5);
 /// Exchanges that wait for a model may take this long to end at a shutdown.
 pub(super) const DRAIN: Duration = Duration::from_secs(60);
 /// Below the 75 s of common load balancers' idle time-outs.

@@ -18,7 +18,7 @@ pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;
-use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, trace, usage};
+use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, trace, usage, workers};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Config {
     pub backend: backend::Config,
     /// The worker pool.
     pub admission: admission::Config,
+    /// What is seen of the app's processes.
+    pub workers: workers::Config,
     /// Exchanges.
     pub exchange: exchange::Config,
     /// Bytes that all exchanges together may buffer.
@@ -70,6 +72,12 @@ pub struct Server {
     pub egress: Option<backend::Address>,
     /// Threads that serve requests.
     pub threads: usize,
+    /// Whether the configuration's files are watched.
+    pub watch: bool,
+    /// How long new requests are served after SIGTERM.
+    pub linger: Duration,
+    /// How long requests may still come after this process became unready.
+    pub propagation: Duration,
     /// How long a shutdown waits for exchanges.
     pub drain: Duration,
 }

@@ -24,6 +24,52 @@ pub struct Switch<T>(pub Option<T>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed<T>(pub T);
 
+/// A number of workers, or `"auto"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// So many.
+    Are(usize),
+    /// As many as are seen.
+    Auto,
+}
+
+impl<'de> Deserialize<'de> for Workers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberOrAuto)
+    }
+}
+
+impl Workers {
+    /// How many there are until more is known.
+    pub fn at_first(self) -> usize {
+        match self {
+            Self::Are(number) => number,
+            Self::Auto => 1,
+        }
+    }
+}
+
+struct NumberOrAuto;
+
+impl Visitor<'_> for NumberOrAuto {
+    type Value = Workers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of workers, or \"auto\"")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Workers, E> {
+        usize::try_from(number).map(Workers::Are).map_err(|_| E::custom("must be at least 1"))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Workers, E> {
+        match text {
+            "auto" => Ok(Workers::Auto),
+            _ => Err(E::custom("write a number of workers, or \"auto\"")),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = text(deserializer, "a duration in quotes, such as \"250ms\", \"25s\" or \"10m\"")?;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::progress::{Observer, Step};
 use crate::telemetry::outcome::Mode;
 use crate::time::Duration;
@@ -26,6 +28,8 @@ pub struct Account {
     pub client: Duration,
     /// The exchange's span, above those of its parts.
     pub trace: SpanContext,
+    /// What the app calls the route of this request, once it has answered.
+    pub route: Option<HeaderValue>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -34,8 +38,18 @@ impl Account {
     /// Nothing happened yet.
     pub fn new(mode: Mode) -> Self {
         let none = Duration::ZERO;
-        let (trace, observer) = (SpanContext::NONE, None);
-        Self { mode, passes: 0, calls: 0, queued: none, working: none, calling: none, client: none, trace, observer }
+        Self {
+            mode,
+            passes: 0,
+            calls: 0,
+            queued: none,
+            working: none,
+            calling: none,
+            client: none,
+            trace: SpanContext::NONE,
+            route: None,
+            observer: None,
+        }
     }
 
     /// Tells who looks on what the exchange does now.

@@ -1,10 +1,12 @@
 //! Exchanges: rate, errors, duration, and what the hand-off saved.
 
+use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Account;
+use crate::telemetry::level::{Level, Present};
 use crate::telemetry::outcome::Mode;
-use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS, POOL_SECONDS};
+use crate::telemetry::registry::{CALL_SECONDS, Counter, OVERHEAD_SECONDS, POOL_SECONDS, raise};
 use crate::telemetry::{Outcome, Reason, Registry};
 use crate::time::{Duration, Instant};
 
@@ -19,9 +21,8 @@ pub struct Metrics {
     in_flight: IntGauge,
     calling: IntGauge,
     pub(super) handoff_refused: IntCounterVec,
-    saved_by_replay: Counter,
-    saved_by_relay: Counter,
-    saved_by_terminating: Counter,
+    /// By [`Saver`].
+    saved: [(Level, Mutex<Counter>); Saver::WORDS.len()],
     relays: IntCounterVec,
     pub(super) relay_passes: IntCounterVec,
     /// By [`Authorized`].
@@ -61,8 +62,7 @@ impl Metrics {
             &["result"],
         );
         let saved = "Time exchanges waited for providers without a worker; its rate is the number of workers saved.";
-        let modes_that_save = ["replay", "relay", "terminate"];
-        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &modes_that_save);
+        let saved = registry.float_counters("worker_seconds_saved_total", saved, "mode", &Saver::WORDS);
         Self {
             ended: ended.into(),
             duration: duration.into(),
@@ -79,9 +79,7 @@ impl Metrics {
                 "reason",
                 &reasons,
             ),
-            saved_by_replay: saved.with_label_values(&["replay"]),
-            saved_by_relay: saved.with_label_values(&["relay"]),
-            saved_by_terminating: saved.with_label_values(&["terminate"]),
+            saved: Saver::WORDS.map(|mode| (Level::default(), Mutex::new(saved.with_label_values(&[mode])))),
             relays: registry.counters(
                 "relays_total",
                 "Streams that were relayed to clients, by how they ended.",
@@ -114,12 +112,22 @@ impl Metrics {
 
     /// Counts an exchange as waiting for a provider, and the time as saved, while the guard lives.
     pub fn suspend(&self, mode: Mode) -> Suspended {
-        let saved = match mode {
-            Mode::Relay => &self.saved_by_relay,
-            Mode::Terminate => &self.saved_by_terminating,
-            _ => &self.saved_by_replay,
+        let saver = match mode {
+            Mode::Relay => Saver::Relay,
+            Mode::Terminate => Saver::Terminate,
+            _ => Saver::Replay,
         };
-        Suspended { _counted: Counted::new(&self.calling), since: Instant::now(), saved: saved.clone() }
+        Suspended { _counted: Counted::new(&self.calling), _present: self.saved[saver as usize].0.enter() }
+    }
+
+    /// Brings what grows with time up to date: before each scrape. Returns the time saved in all.
+    pub fn observe(&self) -> Duration {
+        let saved = self.saved.iter().map(|(level, counter)| {
+            let total = level.total();
+            raise(&counter.lock(), total);
+            total
+        });
+        saved.sum()
     }
 
     /// A relayed stream ended, or its client left.
@@ -152,14 +160,19 @@ impl Metrics {
 #[derive(Debug)]
 pub struct Suspended {
     _counted: Counted,
-    since: Instant,
-    saved: Counter,
+    _present: Present,
 }
 
-impl Drop for Suspended {
-    fn drop(&mut self) {
-        self.saved.inc_by(self.since.elapsed().as_secs_f64());
-    }
+/// How an exchange came to wait without a worker.
+#[derive(Clone, Copy)]
+enum Saver {
+    Replay,
+    Relay,
+    Terminate,
+}
+
+impl Saver {
+    const WORDS: [&str; 3] = ["replay", "relay", "terminate"];
 }
 
 /// One more on a gauge while it lives.

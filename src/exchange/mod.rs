@@ -40,7 +40,7 @@ pub use grant::Grant;
 pub use metrics::{Counted, Metrics, Suspended};
 pub use progress::{Observer, Step};
 pub use relay::Relay;
-pub use run::{REQUEST_START, request_start};
+pub use run::{INTERNAL, REQUEST_START, ROUTE, request_start};
 pub use shared::{Meaning, Shared};
 pub use users::Place;
 
@@ -78,16 +78,35 @@ pub struct Exchanges {
     pub sharing: Sharing<Refused>,
     /// Memory for bodies.
     pub buffers: Buffers,
-    /// Results whose exchange could not use them.
-    pub kept: Memory<Recorded>,
     /// Who is still being served.
     pub drain: Drain,
     /// Where spans begin.
     pub tracer: Tracer,
+    /// Results whose exchange could not use them.
+    kept: Memory<Recorded>,
     /// Calls of users whom the app names.
     users: Users,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+}
+
+/// What outlives a change of the configuration. Cloning gives another handle.
+#[derive(Clone, Debug)]
+pub struct Lasting {
+    kept: Memory<Recorded>,
+    users: Users,
+    metrics: Arc<Metrics>,
+}
+
+impl Lasting {
+    /// Nothing happened yet.
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            kept: Memory::new(KEEP_RESULTS_BYTES),
+            users: Users::default(),
+            metrics: Arc::new(Metrics::new(registry)),
+        }
+    }
 }
 
 /// Parts of [`Exchanges`] that others make.
@@ -112,6 +131,8 @@ pub struct Parts {
     pub drain: Drain,
     /// Where spans begin.
     pub tracer: Tracer,
+    /// What there was before.
+    pub lasting: Lasting,
 }
 
 /// How long a result waits for its client's retry.
@@ -121,8 +142,10 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Exchanges {
     /// Puts the parts together.
-    pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, tracer } = parts;
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, tracer, lasting } =
+            parts;
+        let Lasting { kept, users, metrics } = lasting;
         Self {
             config,
             admission,
@@ -132,12 +155,17 @@ impl Exchanges {
             calls,
             sharing,
             buffers,
-            kept: Memory::new(KEEP_RESULTS_BYTES),
             drain,
             tracer,
-            users: Users::default(),
-            metrics: Metrics::new(registry),
+            kept,
+            users,
+            metrics,
         }
+    }
+
+    /// Brings the metrics that depend on time up to date: before each scrape.
+    pub fn observe(&self) {
+        self.admission.observe(self.metrics.observe());
     }
 }
 

@@ -205,6 +205,7 @@ impl Running {
     async fn read(&mut self, mut answer: backend::Answer, account: &mut Account) -> Result<Reply, Refused> {
         if !handoff::is_call(answer.status, &answer.headers) {
             self.note(&answer.headers);
+            account.route = take_internal(&mut answer.headers);
             return Ok(Reply::ForTheClient(answer));
         }
         let Some(offer) = self.offer() else {
@@ -287,6 +288,17 @@ async fn collect(mut answer: backend::Answer, limit: usize, lease: &mut Lease) -
     Ok(document.freeze())
 }
 
+/// Removes what the app says to Siding alone. Returns what it calls the route.
+fn take_internal(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let route = headers.remove(ROUTE);
+    let internal: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(INTERNAL)).cloned().collect();
+    for name in internal {
+        headers.remove(name);
+    }
+    route
+}
+
 /// A resumed pass must compute the same answer as the first, so nothing may make it partial or conditional.
 pub(super) fn remove_conditions(headers: &mut HeaderMap) {
     const CONDITIONS: [HeaderName; 6] = [
@@ -301,6 +313,11 @@ pub(super) fn remove_conditions(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+/// How headers begin that are between Siding and the app.
+pub const INTERNAL: &str = "siding-";
+/// In which the app names its route.
+pub const ROUTE: HeaderName = HeaderName::from_static("siding-route");
 
 /// The header in which tools that measure queueing in front of an app expect its beginning.
 pub const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");

@@ -29,7 +29,7 @@ struct Inner {
 }
 
 /// All configured providers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Providers(Arc<[Provider]>);
 
 /// The beginning of an answer.
@@ -78,11 +78,23 @@ impl Providers {
     /// # Errors
     /// Fails when a provider is called over TLS and there is nothing to trust.
     pub fn new(configs: Vec<Config>, registry: &Registry) -> Result<Self, BadTrust> {
+        Self::default().renewed(configs, registry)
+    }
+
+    /// These providers from now on. Of one whose configuration is the same, all that was learnt stays, and its connections.
+    ///
+    /// # Errors
+    /// As for new ones.
+    pub fn renewed(&self, configs: Vec<Config>, registry: &Registry) -> Result<Self, BadTrust> {
         let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
         let families = Families::new(registry, &names);
         let uses_tls = configs.iter().any(|config| config.base_url.is_tls());
         let trust = if uses_tls { Trust::system() } else { Trust::nobody() };
         let upstream = |config: Config| {
+            let known = self.0.iter().map(|provider| &provider.0.upstream).find(|known| known.config == config);
+            if let Some(known) = known {
+                return Ok(Arc::clone(known));
+            }
             let keys: Vec<&str> = config.keys.iter().map(|key| key.variable.as_str()).collect();
             let metrics = families.of(&config.name, &keys);
             Upstream::new(config, metrics, &trust).map(Arc::new)
@@ -149,6 +161,11 @@ impl Provider {
     /// The URL of a path below its base URL. `None` when that is not a URL, or leads elsewhere.
     pub fn url(&self, path_and_query: &str) -> Option<Url> {
         self.config().base_url.join(path_and_query)
+    }
+
+    /// The prefix of its URLs.
+    pub fn base_url(&self) -> &str {
+        self.config().base_url.as_str()
     }
 
     fn config(&self) -> &Config {

@@ -33,6 +33,11 @@ impl FromStr for BaseUrl {
 }
 
 impl BaseUrl {
+    /// As it was written, normalised.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Scheme, host and port, without default ports.
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()

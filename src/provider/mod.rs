@@ -37,7 +37,7 @@ pub use dialect::{ACCOUNT, Dialect};
 pub use directory::{BadBaseUrl, BaseUrl};
 
 /// A configured vendor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Its name in the configuration and in metrics.
     pub name: String,
@@ -88,7 +88,7 @@ pub struct Retry {
 }
 
 /// A key of a provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The environment variable that it comes from, for logs and metrics.
     pub variable: String,

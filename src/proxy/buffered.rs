@@ -31,6 +31,7 @@ pub(super) async fn run(
     context: &mut Context,
     plan: Plan<'_>,
 ) -> Result<bool> {
+    context.rule = plan.policy.rule;
     if let Some(termination) = plan.termination {
         return terminate::run(gateway, session, context, plan.policy, termination).await;
     }

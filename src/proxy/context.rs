@@ -1,5 +1,7 @@
 //! What is known about one request while Pingora carries it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -7,6 +9,7 @@ use super::Gateway;
 use crate::admission::Permit;
 use crate::drain::InFlight;
 use crate::exchange::Account;
+use crate::route::RuleNumber;
 use crate::telemetry::Outcome;
 use crate::telemetry::outcome::Mode;
 use crate::time::Instant;
@@ -14,6 +17,8 @@ use crate::trace::Span;
 
 /// One request.
 pub struct Context {
+    /// What it is served with.
+    pub(super) gateway: Arc<Gateway>,
     pub(super) began: Instant,
     /// The exchange's identity; empty until the request is accepted.
     pub(super) id: String,
@@ -21,6 +26,8 @@ pub struct Context {
     /// The exchange's span; none until the request is accepted.
     pub(super) span: Span,
     pub(super) stage: Stage,
+    /// The rule that it fell under.
+    pub(super) rule: Option<RuleNumber>,
     /// The request's bytes, where they say all there is to know about it.
     pub(super) bytes: Option<Bytes>,
     /// What the app said when it authorised the request, where it was asked.
@@ -48,14 +55,16 @@ pub(super) enum Stage {
 }
 
 impl Context {
-    pub(super) fn new(gateway: &Gateway) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
         let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
         Self {
+            gateway,
             began: Instant::now(),
             id: String::new(),
             account: Account::new(Mode::PassThrough),
             span: Span::NONE,
             stage: Stage::Received,
+            rule: None,
             bytes: None,
             granted: None,
             in_flight: Some(in_flight),

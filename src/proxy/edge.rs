@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt;
 use super::context::Context;
 use super::preview::{Glimpse, Plan};
 use super::repeated::{self, Repeated};
-use super::{Gateway, buffered, connection, finish};
+use super::{Current, Gateway, buffered, connection, finish};
 use crate::time::{Duration, timeout};
 
 /// How long a new connection may be silent.
@@ -32,21 +32,21 @@ const LONGEST_HEAD: usize = 32 * 1024;
 
 /// The application that Pingora runs for each listener.
 pub struct Edge {
-    gateway: Gateway,
-    proxy: Arc<HttpProxy<Gateway>>,
+    current: Current,
+    proxy: Arc<HttpProxy<Current>>,
 }
 
 /// A connection between two requests, with what was read of the next one.
 type Between = (Stream, BytesMut);
 
 impl Edge {
-    /// An edge before `gateway`.
-    pub fn new(gateway: Gateway, conf: &Arc<ServerConf>, options: HttpServerOptions, h2: H2Options) -> Self {
-        let mut proxy = HttpProxy::new(gateway.clone(), Arc::clone(conf));
+    /// An edge before the `current` gateway.
+    pub fn new(current: Current, conf: &Arc<ServerConf>, options: HttpServerOptions, h2: H2Options) -> Self {
+        let mut proxy = HttpProxy::new(current.clone(), Arc::clone(conf));
         proxy.server_options = Some(options);
         proxy.h2_options = Some(h2);
         proxy.handle_init_modules();
-        Self { gateway, proxy: Arc::new(proxy) }
+        Self { current, proxy: Arc::new(proxy) }
     }
 
     fn is_http2(&self, stream: &Stream) -> bool {
@@ -62,12 +62,13 @@ impl Edge {
             if !arrives(&mut stream, &mut head, idle, shutdown).await {
                 return;
             }
+            let gateway = self.current.get();
             let (plan, repeatable) = match Glimpse::of(&head) {
-                Glimpse::Clear(preview) => repeated::plan(&preview, &self.gateway),
+                Glimpse::Clear(preview) => repeated::plan(&preview, &gateway),
                 Glimpse::Partial | Glimpse::Unclear => (None, None),
             };
             let repeated = match repeatable {
-                Some(lengths) => repeated::run(&self.gateway, &mut stream, &mut head, lengths).await,
+                Some(repeatable) => repeated::run(&gateway, &mut stream, &mut head, repeatable).await,
                 None => Repeated::New(None),
             };
             let bytes = match repeated {
@@ -75,7 +76,7 @@ impl Edge {
                 Repeated::Gone => return,
                 Repeated::Answered => {
                     between = Some((stream, head));
-                    idle = self.gateway.config.keepalive;
+                    idle = gateway.config.keepalive;
                     continue;
                 }
             };
@@ -83,25 +84,9 @@ impl Edge {
             let Some(plan) = plan else {
                 return Box::pin(self.proxied(session, shutdown)).await;
             };
-            between = self.exchange(session, plan, bytes).await;
-            idle = self.gateway.config.keepalive;
+            between = exchange(&gateway, session, plan, bytes).await;
+            idle = gateway.config.keepalive;
         }
-    }
-
-    /// Runs one exchange. `None` when the connection is not to be used again.
-    async fn exchange(&self, mut session: Box<ServerSession>, plan: Plan<'_>, bytes: Option<Bytes>) -> Option<Between> {
-        if !matches!(session.read_request().await, Ok(true)) {
-            // The client need not be there any more.
-            let _ = session.respond_error(400).await;
-            return None;
-        }
-        let mut context = Context::new(&self.gateway);
-        context.bytes = bytes;
-        connection::settle(&self.gateway, &mut session);
-        let served = buffered::run(&self.gateway, &mut session, &mut context, plan).await;
-        finish::run(&self.gateway, &session, None, &mut context);
-        served.ok()?; // an answer that broke off must not look complete
-        connection::after(session).await
     }
 
     /// Leaves the connection to Pingora, beginning with the request in `session`.
@@ -132,6 +117,27 @@ impl ServerApp for Edge {
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
+}
+
+/// Runs one exchange. `None` when the connection is not to be used again.
+async fn exchange(
+    gateway: &Arc<Gateway>,
+    mut session: Box<ServerSession>,
+    plan: Plan<'_>,
+    bytes: Option<Bytes>,
+) -> Option<Between> {
+    if !matches!(session.read_request().await, Ok(true)) {
+        // The client need not be there any more.
+        let _ = session.respond_error(400).await;
+        return None;
+    }
+    let mut context = Context::new(Arc::clone(gateway));
+    context.bytes = bytes;
+    connection::settle(gateway, &mut session);
+    let served = buffered::run(gateway, &mut session, &mut context, plan).await;
+    finish::run(gateway, &session, None, &mut context);
+    served.ok()?; // an answer that broke off must not look complete
+    connection::after(session).await
 }
 
 /// Reads a request's head, at least as far as it can be judged. `false` when there is none to come: the client left,

@@ -15,19 +15,19 @@ use pingora::server::ShutdownWatch;
 use super::body::Unread;
 use super::call::{self, Call};
 use super::context::Context;
-use super::{Gateway, buffered, connection, finish, hygiene, request, respond};
+use super::{Current, Gateway, buffered, connection, finish, hygiene, request, respond};
 use crate::calls::{Directives, Origin};
 use crate::provider::{Provider, Request};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 
 /// The application of the egress listener.
-pub struct Egress(Gateway);
+pub struct Egress(Current);
 
 impl Egress {
-    /// An egress that shares everything with `gateway`.
-    pub fn new(gateway: Gateway) -> Self {
-        Self(gateway)
+    /// An egress that shares everything with the `current` gateway.
+    pub fn new(current: Current) -> Self {
+        Self(current)
     }
 
     /// Serves one request. `None` when the connection is not to be used again.
@@ -35,13 +35,14 @@ impl Egress {
         if !matches!(session.read_request().await, Ok(true)) {
             return None;
         }
-        let mut context = Context::new(&self.0);
-        connection::settle(&self.0, &mut session);
-        let served = run(&self.0, &mut session, &mut context).await;
-        finish::run(&self.0, &session, None, &mut context);
+        let gateway = self.0.get();
+        let mut context = Context::new(Arc::clone(&gateway));
+        connection::settle(&gateway, &mut session);
+        let served = run(&gateway, &mut session, &mut context).await;
+        finish::run(&gateway, &session, None, &mut context);
         served.ok()?; // an answer that broke off must not look complete
         let (stream, next) = connection::after(session).await?;
-        Some(connection::session(stream, next, self.0.config.keepalive))
+        Some(connection::session(stream, next, gateway.config.keepalive))
     }
 }
 

@@ -7,6 +7,7 @@ use super::context::{Context, Stage};
 use super::{Gateway, pass_through, span};
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::{self, Line};
+use crate::telemetry::outcome::Mode;
 use crate::trace::Span;
 
 pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
@@ -23,11 +24,13 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
     gateway.exchanges.metrics.ended(&context.account, outcome, total);
     span::end(gateway, session, context, outcome);
     let request = session.req_header();
+    let status = session.response_written().map(|answer| answer.status);
+    gateway.requests.ended(route(gateway, context), context.account.route.as_ref(), &request.method, status, total);
     access_log::write(&Line {
         id: &context.id,
         method: request.method.as_str(),
         path: request.uri.path(),
-        status: session.response_written().map_or(0, |answer| answer.status.as_u16()),
+        status: status.map_or(0, |status| status.as_u16()),
         mode: context.account.mode,
         outcome,
         user: context.granted.as_ref().and_then(|granted| granted.user.as_deref()).unwrap_or_default(),
@@ -41,4 +44,18 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
     });
     context.span = Span::NONE; // ends it before a shutdown no longer waits for it
     context.in_flight = None;
+}
+
+/// What a request counts under that is no view of the app's, or fell under a rule.
+fn route<'g>(gateway: &'g Gateway, context: &Context) -> Option<&'g str> {
+    match context.account.mode {
+        Mode::Egress | Mode::Jobs => Some(context.account.mode.as_str()),
+        Mode::PassThrough
+        | Mode::Plain
+        | Mode::Replay
+        | Mode::Relay
+        | Mode::Shared
+        | Mode::Terminate
+        | Mode::Background => context.rule.and_then(|rule| gateway.routes.pattern(rule)).map(|pattern| &**pattern),
+    }
 }

@@ -5,10 +5,9 @@ use http::header::{COOKIE, EXPECT, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
 use pingora::protocols::http::ServerSession;
 
-use crate::exchange::REQUEST_START;
+use crate::exchange::{INTERNAL, REQUEST_START};
 use crate::hop_by_hop;
 
-const SIDING: &str = "siding-";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -34,7 +33,7 @@ impl Changes {
 /// What a client's request must lose and gain on its way to the app, on either path. Removed are `Siding-*`
 /// and every name with an underscore, which WSGI cannot tell from one with a hyphen.
 pub(super) fn request(headers: &HeaderMap, uri: &Uri, client: Option<&str>, is_tls: bool) -> Changes {
-    let forged = |name: &HeaderName| name.as_str().starts_with(SIDING) || name.as_str().contains('_');
+    let forged = |name: &HeaderName| name.as_str().starts_with(INTERNAL) || name.as_str().contains('_');
     let mut changes = Changes { remove: headers.keys().filter(|name| forged(name)).cloned().collect(), set: vec![] };
     changes.remove.push(REQUEST_START);
     if let (false, Some(authority)) = (headers.contains_key(HOST), uri.authority()) {
@@ -65,7 +64,7 @@ pub(super) fn remove_connection_headers(headers: &mut HeaderMap) {
 
 /// Whether a response header is between Siding and the app.
 pub(super) fn is_internal(name: &HeaderName) -> bool {
-    name.as_str().starts_with(SIDING)
+    name.as_str().starts_with(INTERNAL)
 }
 
 /// The client's address, for `X-Forwarded-For`; none over a Unix socket.

@@ -9,12 +9,14 @@ mod buffered;
 mod call;
 mod connection;
 mod context;
+mod current;
 mod deliver;
 mod edge;
 mod egress;
 mod finish;
 mod hygiene;
 mod jobs;
+mod metrics;
 mod pass_through;
 mod preview;
 mod repeated;
@@ -39,8 +41,10 @@ use crate::route::Table;
 use crate::time::Duration;
 
 use context::Context;
+pub use current::Current;
 pub use edge::Edge;
 pub use egress::Egress;
+pub use metrics::Requests;
 
 /// How clients are served.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ pub struct Config {
     pub backend_keepalive: Duration,
 }
 
-/// What the edge works with, and the hooks of Pingora's proxy.
+/// What the edge works with, of one configuration.
 #[derive(Clone)]
 pub struct Gateway {
     config: Arc<Config>,
@@ -73,13 +77,15 @@ pub struct Gateway {
     exchanges: Arc<Exchanges>,
     jobs: Jobs,
     drain: Drain,
+    requests: Arc<Requests>,
 }
 
 impl Gateway {
     /// Puts the parts together.
-    pub fn new(config: Config, routes: Table, exchanges: Arc<Exchanges>, jobs: Jobs) -> Self {
+    pub fn new(config: Config, routes: Table, exchanges: Arc<Exchanges>, jobs: Jobs, requests: Arc<Requests>) -> Self {
         let drain = exchanges.drain.clone();
-        Self { config: Arc::new(config), routes: Arc::new(routes), exchanges, jobs, drain }
+        requests.expect(routes.patterns());
+        Self { config: Arc::new(config), routes: Arc::new(routes), exchanges, jobs, drain, requests }
     }
 
     /// The identity of a job in a path that is Siding's own: where no route makes jobs, none is.
@@ -89,24 +95,25 @@ impl Gateway {
 }
 
 #[async_trait]
-impl ProxyHttp for Gateway {
+impl ProxyHttp for Current {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(self)
+        Context::new(self.get())
     }
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
-        connection::settle(self, session);
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        connection::settle(&context.gateway, session);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        request::run(self, session, context).await
+        let gateway = Arc::clone(&context.gateway);
+        request::run(&gateway, session, context).await
     }
 
-    async fn upstream_peer(&self, _: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
-        pass_through::peer(&self.config).await
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        pass_through::peer(&context.gateway.config).await
     }
 
     async fn upstream_request_filter(
@@ -124,7 +131,8 @@ impl ProxyHttp for Gateway {
         upstream: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        pass_through::response(self, session, upstream, context)
+        let gateway = Arc::clone(&context.gateway);
+        pass_through::response(&gateway, session, upstream, context)
     }
 
     fn error_while_proxy(
@@ -156,6 +164,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        finish::run(self, session, error, context);
+        let gateway = Arc::clone(&context.gateway);
+        finish::run(&gateway, session, error, context);
     }
 }

@@ -11,7 +11,7 @@ use pingora::proxy::{FailToProxy, Session};
 use super::context::{Context, Stage};
 use super::{Config, Gateway, hygiene, respond};
 use crate::backend::Address;
-use crate::exchange::{REQUEST_START, Refused, request_start};
+use crate::exchange::{REQUEST_START, ROUTE, Refused, request_start};
 use crate::handoff;
 use crate::route::Policy;
 use crate::telemetry::{Outcome, Reason};
@@ -121,6 +121,7 @@ pub(super) fn response(
         gateway.exchanges.metrics.unexpected_call();
         return Err(Error::explain(UNEXPECTED_CALL, "the app handed over a call without an offer").into_up());
     }
+    context.account.route = answer.headers.get(ROUTE).cloned();
     let internal: Vec<HeaderName> = answer.headers.keys().filter(|name| hygiene::is_internal(name)).cloned().collect();
     for name in internal {
         answer.remove_header(&name);

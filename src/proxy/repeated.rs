@@ -3,8 +3,8 @@
 //! is to be closed, an answer that varies) sends it the long way.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::StatusCode;
 use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -12,6 +12,7 @@ use super::preview::{Plan, Preview};
 use super::{Gateway, deliver, span};
 use crate::cache::{CacheStatus, Entry};
 use crate::exchange::Account;
+use crate::route::Policy;
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::{self, Line};
 use crate::telemetry::outcome::Mode;
@@ -36,13 +37,21 @@ pub(super) enum Repeated {
     New(Option<Bytes>),
 }
 
-/// How a request is treated, and the lengths of its head and body if it may have come before: its bytes say all there
+/// A request that may have come before, with the lengths of its parts in bytes.
+pub(super) struct Repeatable {
+    policy: Policy,
+    head_length: usize,
+    body_length: usize,
+}
+
+/// How a request is treated, and what is known of it if it may have come before: its bytes say all there
 /// is to know about it, and its answer may be stored.
-pub(super) fn plan<'g>(preview: &Preview<'_>, gateway: &'g Gateway) -> (Option<Plan<'g>>, Option<(usize, usize)>) {
+pub(super) fn plan<'g>(preview: &Preview<'_>, gateway: &'g Gateway) -> (Option<Plan<'g>>, Option<Repeatable>) {
     let plan = preview.plan(gateway);
     let is_stored = plan.and_then(|plan| plan.rule).is_some_and(|rule| !rule.lifetimes.ttl.is_zero());
-    let lengths = (preview.head_length, preview.length.unwrap_or_default());
-    (plan, (is_stored && preview.is_self_contained).then_some(lengths))
+    let (head_length, body_length) = (preview.head_length, preview.length.unwrap_or_default());
+    let repeatable = plan.filter(|_| is_stored && preview.is_self_contained);
+    (plan, repeatable.map(|plan| Repeatable { policy: plan.policy, head_length, body_length }))
 }
 
 /// Reads the rest of a request, if it is about to arrive, and answers it, if it came before.
@@ -50,7 +59,7 @@ pub(super) async fn run(
     gateway: &Gateway,
     stream: &mut Stream,
     bytes: &mut BytesMut,
-    (head_length, body_length): (usize, usize),
+    Repeatable { policy, head_length, body_length }: Repeatable,
 ) -> Repeated {
     let length = head_length.saturating_add(body_length);
     let is_kept = !gateway.drain.is_draining() && !gateway.config.keepalive.is_zero();
@@ -75,7 +84,7 @@ pub(super) async fn run(
         stream.flush().await
     });
     let is_written = matches!(written.await, Ok(Ok(())));
-    note(gateway, &bytes[..head_length], entry.status, began, is_written);
+    note(gateway, policy, &bytes[..head_length], entry.status, began, is_written);
     drop(counted);
     if bytes.len() == length && bytes.capacity() > ROOM_BETWEEN {
         *bytes = BytesMut::new(); // an idle connection needs no room for a large request
@@ -120,13 +129,16 @@ fn answer(entry: &Entry, found: CacheStatus) -> BytesMut {
 }
 
 /// One outcome per request, here too.
-fn note(gateway: &Gateway, head: &[u8], status: StatusCode, began: Instant, is_written: bool) {
+fn note(gateway: &Gateway, policy: Policy, head: &[u8], status: StatusCode, began: Instant, is_written: bool) {
     let span = span::of_repeated(gateway, began);
     let mut account = Account::new(Mode::Shared);
     account.trace = span.context();
     let outcome = if is_written { Outcome::Answered } else { Outcome::ClientGone };
     let total = began.elapsed();
     gateway.exchanges.metrics.ended(&account, outcome, total);
+    let pattern = policy.rule.and_then(|rule| gateway.routes.pattern(rule)).map(|pattern| &**pattern);
+    let method = head.split(|byte| *byte == b' ').next().and_then(|method| Method::from_bytes(method).ok());
+    gateway.requests.ended(pattern, None, &method.unwrap_or_default(), is_written.then_some(status), total);
     if !access_log::is_wanted() {
         return;
     }

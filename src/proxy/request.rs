@@ -23,6 +23,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut 
         return Box::pin(buffered::run(gateway, session, context, plan)).await;
     }
     let policy = preview.policy(gateway);
+    context.rule = policy.rule;
     let admitted = match accept(gateway, session, context) {
         Ok(_) => pass_through::admit(gateway, session, context, policy).await,
         Err(refused) => Err(NotAdmitted::Refused(refused)),

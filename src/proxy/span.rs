@@ -39,8 +39,9 @@ pub(super) fn end(gateway: &Gateway, session: &ServerSession, context: &Context,
     }
     let request = session.req_header();
     let (method, path) = (&request.method, request.uri.path());
-    let rule = gateway.routes.find(method, path).rule;
-    let route = rule.and_then(|rule| gateway.routes.pattern(rule)).map(ToString::to_string);
+    let pattern = context.rule.and_then(|rule| gateway.routes.pattern(rule)).map(ToString::to_string);
+    let view = || context.account.route.as_ref().and_then(|route| route.to_str().ok()).map(str::to_owned);
+    let route = pattern.or_else(view);
     span.rename(|| [Some(method.as_str()), route.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" "));
     span.set("http.request.method", method.as_str().to_owned());
     span.set("url.path", path.to_owned());

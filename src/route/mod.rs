@@ -123,27 +123,32 @@ const DEFAULT: Policy = Policy {
     background: None,
 };
 
+/// The limits that rules set, each with a name that is the same as long as the rule is.
+pub fn bulkheads(configs: &[Config]) -> Vec<(String, usize)> {
+    let named = |config: &Config| {
+        let methods: Vec<&str> = config.methods.iter().map(Method::as_str).collect();
+        Some((format!("{} {}", methods.join(","), config.path.as_str()), config.max_workers?))
+    };
+    configs.iter().filter_map(named).collect()
+}
+
 /// All rules, compiled.
 #[derive(Debug)]
 pub struct Table {
     rules: Vec<(Config, Policy)>,
-    limits: Vec<usize>,
     has_background: bool,
 }
 
 impl Table {
-    /// Compiles rules.
-    pub fn new(configs: Vec<Config>) -> Self {
-        let mut limits = Vec::new();
+    /// Compiles rules. `bulkheads` are those of [`bulkheads`], in its order.
+    pub fn new(configs: Vec<Config>, bulkheads: &[Bulkhead]) -> Self {
+        let mut bulkheads = bulkheads.iter().copied();
         let has_background = configs.iter().any(|config| config.background.is_some());
         let rules = configs
             .into_iter()
             .enumerate()
             .map(|(position, config)| {
-                let bulkhead = config.max_workers.map(|limit| {
-                    limits.push(limit);
-                    Bulkhead(limits.len() - 1)
-                });
+                let bulkhead = config.max_workers.and_then(|_| bulkheads.next());
                 let sharing = config.cache.is_some().then_some(SharingRule(position));
                 let termination = config.terminate.is_some().then_some(TerminationRule(position));
                 // What is not answered from the provider (a preflight) is the app's, which has no reason to suspend.
@@ -154,12 +159,7 @@ impl Table {
                 (config, policy)
             })
             .collect();
-        Self { rules, limits, has_background }
-    }
-
-    /// The limits of the bulkheads, in order.
-    pub fn bulkheads(&self) -> &[usize] {
-        &self.limits
+        Self { rules, has_background }
     }
 
     /// The policy for a request. `path` has no query.
@@ -185,6 +185,11 @@ impl Table {
     /// A rule's path pattern, as it was written.
     pub fn pattern(&self, RuleNumber(position): RuleNumber) -> Option<&Arc<str>> {
         self.rules.get(position).map(|(config, _)| &config.path.1)
+    }
+
+    /// Every pattern, in order.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|(config, _)| config.path.as_str())
     }
 
     /// How answers under a rule are shared.
@@ -229,7 +234,7 @@ mod tests {
     fn a_terminated_route_leaves_preflights_to_the_app_which_cannot_suspend_in_them() {
         let termination = Termination { provider: "openai".into(), authorize: None, strip: String::new() };
         let rule = Config { terminate: Some(termination.clone()), ..rule("/llm/**", &[], Class::Batch, None) };
-        let table = Table::new(vec![rule]);
+        let table = Table::new(vec![rule], &[]);
         let found = table.find(&Method::POST, "/llm/v1").termination.and_then(|rule| table.termination(rule));
         assert_eq!(found, Some(&termination));
         let preflight = table.find(&Method::OPTIONS, "/llm/v1");
@@ -238,11 +243,14 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_path_and_method_counts() {
-        let table = Table::new(vec![
+        let rules = vec![
             rule("/api/*/report", &[Method::POST], Class::Batch, Some(1)),
             rule("/api/**", &[], Class::Resume, Some(3)),
-        ]);
-        assert_eq!(table.bulkheads(), [1, 3]);
+        ];
+        assert_eq!(bulkheads(&rules), [("POST /api/*/report".to_owned(), 1), (" /api/**".to_owned(), 3)]);
+        let table = Table::new(rules, &[Bulkhead(7), Bulkhead(4)]);
+        assert_eq!(table.find(&Method::POST, "/api/a/report").bulkhead, Some(Bulkhead(7)));
+        assert_eq!(table.find(&Method::GET, "/api/a/report").bulkhead, Some(Bulkhead(4)));
         let class = |method, path| table.find(&method, path).class;
         assert_eq!(class(Method::POST, "/api/a/report"), Class::Batch);
         assert_eq!(class(Method::GET, "/api/a/report"), Class::Resume);

@@ -12,10 +12,13 @@ use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
+use rustls::server::ResolvesServerCert;
 
+use super::certificate::Certificate;
+use super::live::Live;
 use crate::backend::Address;
 use crate::config::Server;
-use crate::proxy::{Edge, Egress, Gateway};
+use crate::proxy::{Current, Edge, Egress};
 use crate::time::Duration;
 
 /// Bytes read ahead of what is asked for. They stay with every connection, waiting ones included, and larger reads
@@ -67,17 +70,18 @@ fn bind_tcp(address: &str) -> io::Result<()> {
 }
 
 /// The services that serve clients: one for HTTP/1.1 and TLS, one for HTTP/2 without TLS.
-pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, gateway: &Gateway) -> Vec<Service<Edge>> {
+pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, live: &Live) -> Vec<Service<Edge>> {
+    let current = live.current();
     let mut services = Vec::new();
     if !server.listen.is_empty() {
-        let mut service = service("http", conf, gateway, false);
+        let mut service = service("http", conf, current, false);
         for address in &server.listen {
-            service.add_listener(listener(address, server.tls.as_ref()));
+            service.add_listener(listener(address, live.certificate()));
         }
         services.push(service);
     }
     if let Some(address) = &server.h2c {
-        let mut service = service("h2c", conf, gateway, true);
+        let mut service = service("h2c", conf, current, true);
         service.add_listener(listener(address, None));
         services.push(service);
     }
@@ -85,8 +89,8 @@ pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, gateway: &Gatewa
 }
 
 /// The service for calls from outside a request.
-pub(super) fn egress(address: &Address, gateway: &Gateway) -> Service<Egress> {
-    let mut service = Service::new("egress".to_owned(), Egress::new(gateway.clone()));
+pub(super) fn egress(address: &Address, current: &Current) -> Service<Egress> {
+    let mut service = Service::new("egress".to_owned(), Egress::new(current.clone()));
     service.add_listener(listener(address, None));
     service
 }
@@ -96,23 +100,25 @@ pub(super) fn describe(server: &Server) -> String {
     server.listen.iter().chain(&server.h2c).map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn service(name: &str, conf: &Arc<ServerConf>, gateway: &Gateway, h2c: bool) -> Service<Edge> {
+fn service(name: &str, conf: &Arc<ServerConf>, current: &Current, h2c: bool) -> Service<Edge> {
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
     options.h2_idle_timeout = Some(H2_IDLE);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
-    Service::new(name.to_owned(), Edge::new(gateway.clone(), conf, options, h2))
+    Service::new(name.to_owned(), Edge::new(current.clone(), conf, options, h2))
 }
 
-fn listener(address: &Address, tls: Option<&(String, String)>) -> ListenerConfig {
+fn listener(address: &Address, tls: Option<&Arc<Certificate>>) -> ListenerConfig {
     let buffers = L4BufferSettings::default().read(READ_BUFFER);
     match address {
         Address::Unix(path) => ListenerConfig::uds(path.display().to_string()).l4_buffer(buffers),
         Address::Tcp(address) => {
             let listener = ListenerConfig::tcp(address.as_str()).l4_buffer(buffers);
-            let Some((cert, key)) = tls else { return listener };
-            let mut settings = TlsSettings::intermediate(cert, key).expect("certificate and key were read before");
+            let Some(certificate) = tls else { return listener };
+            let mut settings =
+                TlsSettings::intermediate("", "").expect("it only notes two paths, which a resolver goes before");
+            settings.set_cert_resolver(Arc::clone(certificate) as Arc<dyn ResolvesServerCert>);
             settings.enable_h2();
             listener.tls(settings)
         }

@@ -1,9 +1,23 @@
-//! The composition root: the only place where parts meet. From a checked configuration to a running process.
+//! The composition root: the only place where parts meet. From a checked configuration to a running process, and from
+//! one configuration to the next.
 
 mod admin;
 mod build;
+mod certificate;
 mod drain;
 mod listener;
+mod live;
+mod metrics;
+mod parts;
+mod reference;
+mod reload;
+mod restart;
+mod signals;
+mod supervisor;
 mod traces;
+mod upgrade;
+mod watch;
 
 pub use build::{StartError, run};
+pub use reference::metrics as metrics_reference;
+pub use reload::Source;

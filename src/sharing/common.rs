@@ -70,12 +70,14 @@ impl Weigh for NotShared {
 impl Common {
     /// Nothing stored.
     pub fn new(config: Config, drain: Drain, registry: &Registry) -> Arc<Self> {
+        let cache_metrics = cache::Metrics::new(registry, config.store.capacity);
+        let evictions = cache_metrics.evictions();
         Arc::new(Self {
-            store: LocalStore::new(&config.store),
+            store: LocalStore::told(&config.store, move |why| evictions[why as usize].inc()),
             exceptions: Memory::new(EXCEPTIONS),
             aliases: Memory::new(ALIASES),
             repeats: Repeats::new(REPEATS),
-            cache_metrics: cache::Metrics::new(registry, config.store.capacity),
+            cache_metrics,
             metrics: Metrics::new(registry),
             config,
             drain,

@@ -14,10 +14,16 @@ pub enum Format {
     Json,
 }
 
+/// Pingora says at level error that a process has not taken its sockets over yet. Where it fails, others say so.
+const NO_ERRORS: &str = "pingora_core::server::transfer_fd=off";
+
 /// Starts logging. `filter` is in `tracing`'s directive syntax, such as `info,siding=debug`; the environment
 /// variable `SIDING_LOG` overrides it.
 pub fn start(format: Format, filter: &str) {
-    let filter = EnvFilter::try_from_env("SIDING_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    let mut filter = EnvFilter::try_from_env("SIDING_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    if let Ok(quiet) = NO_ERRORS.parse() {
+        filter = filter.add_directive(quiet);
+    }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         Format::Text => lines.with_ansi(false).try_init(),

@@ -1,6 +1,7 @@
 //! What operators see: closed vocabularies, metric conventions, the log. It must never decide anything.
 
 pub mod access_log;
+pub mod level;
 pub mod log;
 pub mod outcome;
 pub mod registry;

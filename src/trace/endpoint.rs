@@ -14,7 +14,7 @@ const SERVICE: &str = "siding";
 const SERVICE_NAME: &str = "service.name";
 
 /// A collector that speaks OTLP over HTTP.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     url: Uri,
     /// Sent with each batch. Their values are never printed.

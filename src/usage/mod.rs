@@ -90,19 +90,21 @@ impl Receipt {
     }
 }
 
+/// Models without a price that have a label, whatever the prices are.
+pub type Models = Arc<Mutex<HashSet<String>>>;
+
 /// Counts what calls cost.
 #[derive(Debug)]
 pub struct Meter {
     prices: Prices,
     families: Families,
-    /// Models without a price that have a label.
-    models: Mutex<HashSet<String>>,
+    models: Models,
 }
 
 impl Meter {
     /// Nothing spent.
-    pub fn new(prices: Prices, providers: &[&str], registry: &Registry) -> Self {
-        Self { prices, families: Families::new(registry, providers), models: Mutex::default() }
+    pub fn new(prices: Prices, providers: &[&str], models: Models, registry: &Registry) -> Self {
+        Self { prices, families: Families::new(registry, providers), models }
     }
 
     /// A provider counted a call's tokens. `origin` is where the call came from, one of a closed set of labels.
@@ -138,7 +140,7 @@ mod tests {
     fn meter(prices: &[(&str, Price)]) -> (Meter, Registry) {
         let registry = Registry::new().unwrap();
         let prices = prices.iter().map(|(name, price)| ((*name).to_owned(), *price)).collect();
-        (Meter::new(prices, &["p"], &registry), registry)
+        (Meter::new(prices, &["p"], Models::default(), &registry), registry)
     }
 
     /// The value of a series.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +25,13 @@ def stack() -> Iterator[ExitStack]:
     """Ends what a test started, also when it fails."""
     with ExitStack() as entered:
         yield entered
+
+
+@pytest.fixture(scope="session")
+def session_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture

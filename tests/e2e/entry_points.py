@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +25,35 @@ from unhindered import UNHINDERED
 PROVIDER_KEY = "sk-of-the-provider"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Entry:
-    """
-    One way to a provider of its own. `bases` are base URLs without a version, by dialect; `own_key` is the key that the
-    provider gets where it is not the client's. `ends_with_errors` is whether a stream that breaks off at the provider
-    ends with an error in the provider's words, and not with the connection; `answers_whole` whether nothing of an
-    answer that is no stream, not even its head, comes before it is complete.
-    `vendors_only` keeps the tests short: no libraries but the vendors' own go this way.
-    """
+    """An entry point at work, with a provider of its own. `bases` are base URLs without a version, by dialect."""
 
     llm: SimulatedLLM
     bases: dict[str, str]
-    siding: Siding | None = None
-    own_key: str = ""
-    ends_with_errors: bool = False
-    answers_whole: bool = False
-    vendors_only: bool = False
-    headers: dict[str, str] = field(default_factory=dict)
 
     def without_addresses(self, text: str) -> str:
         """A text in which it does not show which way was taken."""
         for address in sorted({*self.bases.values(), self.llm.url}, key=len, reverse=True):
             text = text.replace(address, "BASE").replace(address.partition("//")[2], "BASE")
         return text
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """
+    A way to a provider. `own_key` is the key that the provider gets where it is not the client's. `ends_with_errors` is
+    whether a stream that breaks off at the provider ends with an error in the provider's words, and not with the
+    connection; `answers_whole` whether nothing of an answer that is no stream, not even its head, comes before it is
+    complete. `vendors_only` keeps the tests short: no libraries but the vendors' own go this way.
+    """
+
+    name: str
+    start: Callable[[ExitStack, Path], Entry]
+    own_key: str = ""
+    ends_with_errors: bool = False
+    answers_whole: bool = False
+    vendors_only: bool = False
 
 
 def direct(stack: ExitStack, directory: Path) -> Entry:
@@ -63,9 +68,9 @@ def egress(stack: ExitStack, directory: Path) -> Entry:
     llm = _provider(stack, directory)
     app = stack.enter_context(ScriptedWorker(always(Answer())))
     settings = {"server": {"egress": address}, "providers": dict.fromkeys(DIALECTS, UNHINDERED)}
-    proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
+    stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
     until("the egress to listen", lambda: listens(address))
-    return Entry(llm, {dialect: f"http://{address}/{dialect}" for dialect in DIALECTS}, proxy)
+    return Entry(llm, {dialect: f"http://{address}/{dialect}" for dialect in DIALECTS})
 
 
 def terminate(stack: ExitStack, directory: Path) -> Entry:
@@ -77,7 +82,7 @@ def terminate(stack: ExitStack, directory: Path) -> Entry:
     settings = {"routes": routes, "providers": dict.fromkeys(DIALECTS, own)}
     environment = {"PROVIDER_KEY": PROVIDER_KEY}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings, environment=environment))
-    return Entry(llm, dict.fromkeys(DIALECTS, proxy.url), proxy, PROVIDER_KEY, ends_with_errors=True, vendors_only=True)
+    return Entry(llm, dict.fromkeys(DIALECTS, proxy.url))
 
 
 def relay(stack: ExitStack, directory: Path) -> Entry:
@@ -90,11 +95,15 @@ def relay(stack: ExitStack, directory: Path) -> Entry:
     )
     settings = {"backend": {"workers": 1}, "providers": dict.fromkeys(DIALECTS, UNHINDERED)}
     proxy = stack.enter_context(Siding(directory, app.address, llm.providers(), settings))
-    bases = {dialect: f"{proxy.url}/{dialect}" for dialect in DIALECTS}
-    return Entry(llm, bases, proxy, ends_with_errors=True, answers_whole=True, vendors_only=True)
+    return Entry(llm, {dialect: f"{proxy.url}/{dialect}" for dialect in DIALECTS})
 
 
-ENTRIES: dict[str, Callable[[ExitStack, Path], Entry]] = {"egress": egress, "terminate": terminate, "relay": relay}
+DIRECT = EntryPoint("direct", direct)
+ENTRY_POINTS = (
+    EntryPoint("egress", egress),
+    EntryPoint("terminate", terminate, PROVIDER_KEY, ends_with_errors=True, vendors_only=True),
+    EntryPoint("relay", relay, ends_with_errors=True, answers_whole=True, vendors_only=True),
+)
 
 TERMINATED = {
     "/v1/chat/completions": "openai",

@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from entry_points import Entry
+from entry_points import Entry, EntryPoint
 
 E2E = Path(__file__).resolve().parent
 KEY = "sk-test"
@@ -37,10 +38,30 @@ class Case:
     retries: int | None = 0
 
 
-def outcomes(program: str, entry: Entry, cases: Iterable[Case]) -> list[dict[str, Any]]:
-    """What the library returned or raised in each case, without what differs from call to call."""
-    said = run(program, {"bases": entry.bases, "headers": entry.headers, "cases": [asdict(case) for case in cases]})
-    return [_comparable(outcome) for outcome in json.loads(IDS.sub("ID", entry.without_addresses(said)))]
+@dataclass(frozen=True)
+class Asked:
+    """What came of a case: what the library returned or raised, without what differs from call to call; how often the
+    provider was asked, and with which keys."""
+
+    outcome: dict[str, Any]
+    requests: int
+    keys: list[str]
+
+
+def asked(program: str, cases: Sequence[Case], point: EntryPoint, directory: Path) -> list[dict[str, Any]]:
+    """What comes of each case at an entry point, which runs for as long as that takes: the fields of an `Asked`."""
+    with ExitStack() as stack:
+        entry = point.start(stack, directory)
+        said = run(program, {"bases": entry.bases, "headers": {}, "cases": [asdict(case) for case in cases]})
+        outcomes = json.loads(IDS.sub("ID", entry.without_addresses(said)))
+        return [asdict(_seen(case, outcome, entry)) for case, outcome in zip(cases, outcomes, strict=True)]
+
+
+def _seen(case: Case, outcome: dict[str, Any], entry: Entry) -> Asked:
+    headers = [dict(request["headers"]) for request in entry.llm.asked(case.prompt)]
+    names = ("authorization", "x-api-key", "x-goog-api-key")
+    keys = {sent[name].removeprefix("Bearer ") for sent in headers for name in names if name in sent}
+    return Asked(_comparable(outcome), int(entry.llm.stats(case.prompt)["total"]), sorted(keys))
 
 
 def run(program: str, told: dict[str, Any]) -> str:

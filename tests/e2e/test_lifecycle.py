@@ -108,7 +108,7 @@ def test_a_shutdown_finishes_what_waits_for_a_worker(scripted, siding):
 
 
 def test_a_shutdown_of_an_idle_process_is_quick(scripted, siding):
-    proxy = siding(scripted(Answer()))
+    proxy = siding(scripted(Answer()), settings={"server": {"linger": "0s"}})
     with proxy.connect() as idle:
         assert idle.request("GET", "/").status == 200
         proxy.ended("answered")

@@ -1,21 +1,22 @@
 """The vendors' libraries, unmodified, at every entry point: what each returns or raises there is what it returns or
-raises at the provider itself."""
+raises at the provider itself. Each library is run once at each of them, whichever process of a session is first to ask
+what came of it."""
 
 from __future__ import annotations
 
-import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_project import fingerprint
-from entry_points import ENTRIES, Entry, direct
-from sdk_outcomes import KEY, Case, outcomes
+from entry_points import DIRECT, ENTRY_POINTS, EntryPoint
+from harness.once import once
+from sdk_outcomes import KEY, Asked, Case, asked
 
 PLAIN, STREAM, TOOL, TOOL_STREAM, STRUCTURED = "plain", "stream", "tool", "tool stream", "structured"
 BOTH = (PLAIN, STREAM)
@@ -71,14 +72,13 @@ STATUSES = {
 BAD_KEY = "bad-key"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Library:
-    """What a library got at an entry point and at the provider, by case."""
+    """What came of a library's calls at an entry point and at the provider, by case."""
 
-    entry: Entry
-    provider: Entry
-    through: dict[Case, dict[str, Any]]
-    at_provider: dict[Case, dict[str, Any]]
+    point: EntryPoint
+    through: dict[Case, Asked]
+    at_provider: dict[Case, Asked]
 
     def cases(self, name: str) -> list[Case]:
         """The cases of an answer's form or of a fault."""
@@ -87,45 +87,29 @@ class Library:
             pytest.skip("the library has no such call")
         return found
 
-    def keys_seen(self, case: Case) -> set[str]:
-        """The keys with which the provider was asked through the entry point."""
-        headers = [dict(request["headers"]) for request in self.entry.llm.asked(case.prompt)]
-        names = ("authorization", "x-api-key", "x-goog-api-key")
-        return {sent[name].removeprefix("Bearer ") for sent in headers for name in names if name in sent}
 
-
-@pytest.fixture(scope="module", params=ENTRIES)
-def entry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entry]:
-    with ExitStack() as stack:
-        yield ENTRIES[request.param](stack, tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture(scope="module")
-def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entry]:
-    with ExitStack() as stack:
-        yield direct(stack, tmp_path_factory.mktemp("direct"))
-
-
-@pytest.fixture(scope="module")
-def at_provider(provider: Entry) -> Callable[[str], dict[Case, dict[str, Any]]]:
-    """What a library gets there: found out once, whatever is compared with it."""
-    return functools.cache(lambda program: _asked(program, provider))
+@pytest.fixture(scope="module", params=ENTRY_POINTS, ids=lambda point: point.name)
+def point(request: pytest.FixtureRequest) -> EntryPoint:
+    return request.param
 
 
 @pytest.fixture(scope="module", params=LIBRARIES)
-def library(request: pytest.FixtureRequest, entry: Entry, provider: Entry, at_provider: Callable[..., Any]) -> Library:
-    if entry.vendors_only and request.param in NO_VENDORS:
+def library(
+    request: pytest.FixtureRequest, point: EntryPoint, tmp_path_factory: pytest.TempPathFactory, session_path: Path
+) -> Library:
+    program = request.param
+    if point.vendors_only and program in NO_VENDORS:
         pytest.skip("only the vendors' own libraries are asked here")
-    entry.llm.reset()  # a library may come again, and its calls are counted
-    with ThreadPoolExecutor(1) as thread:
-        expected = thread.submit(at_provider, request.param)
-        through = _asked(request.param, entry)
-        return Library(entry, provider, through, expected.result())
 
+    def came(where: EntryPoint) -> dict[Case, Asked]:
+        cases, name = list(_cases(program)), f"{program}-{where.name}"
+        folder = tmp_path_factory.mktemp(name)
+        told = once(session_path / f"{name}.json", lambda: asked(program, cases, where, folder))
+        return {case: Asked(**one) for case, one in zip(cases, told, strict=True)}
 
-def _asked(program: str, where: Entry) -> dict[Case, dict[str, Any]]:
-    cases = list(_cases(program))
-    return dict(zip(cases, outcomes(program, where, cases), strict=True))
+    with ThreadPoolExecutor() as threads:
+        through, at_provider = threads.map(came, (point, DIRECT))
+    return Library(point, through, at_provider)
 
 
 def _cases(program: str) -> Iterator[Case]:
@@ -151,11 +135,11 @@ def _name(case: Case) -> str:
 @pytest.mark.parametrize("form", [*ALL, "stream with usage"])
 def test_an_answer_is_the_one_that_the_provider_gives(library: Library, form: str) -> None:
     for case in library.cases(form):
-        expected, found = library.at_provider[case], library.through[case]
+        expected, found = library.at_provider[case].outcome, library.through[case]
         assert "returned" in expected, (case, expected)
         assert _is_told(expected, case), (case, expected)
-        assert found == expected, case
-        assert library.entry.llm.stats(case.prompt)["total"] == 1, case
+        assert found.outcome == expected, case
+        assert found.requests == 1, case
 
 
 def _is_told(outcome: dict[str, Any], case: Case) -> bool:
@@ -168,25 +152,25 @@ def _is_told(outcome: dict[str, Any], case: Case) -> bool:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_what_it_is_at_the_provider(library: Library, fault: str) -> None:
-    if fault == "a wrong key" and library.entry.own_key:
+    if fault == "a wrong key" and library.point.own_key:
         pytest.skip("the client's key is none of the provider's")
     for case in library.cases(fault):
-        expected, found = library.at_provider[case], library.through[case]
+        expected, found = library.at_provider[case].outcome, library.through[case].outcome
         if fault in STATUSES:
             assert _statuses(expected), (case, expected)
             assert _statuses(expected) <= STATUSES[fault], (case, expected)
-        if _may_differ(fault, case, library.entry):
+        if _may_differ(fault, case, library.point):
             assert _has_failed(expected), (case, expected)
             assert _has_failed(found), (case, found)
         else:
             assert found == expected, case
 
 
-def _may_differ(fault: str, case: Case, entry: Entry) -> bool:
+def _may_differ(fault: str, case: Case, point: EntryPoint) -> bool:
     """Whether a fault shows as another error there: no library takes any for a success."""
     if fault == BREAKS_OFF:
-        return entry.ends_with_errors
-    return fault == STALLS and case.form == PLAIN and entry.answers_whole
+        return point.ends_with_errors
+    return fault == STALLS and case.form == PLAIN and point.answers_whole
 
 
 def _has_failed(outcome: dict[str, Any]) -> bool:
@@ -196,10 +180,11 @@ def _has_failed(outcome: dict[str, Any]) -> bool:
 
 def test_a_librarys_own_retries_do_not_multiply_those_of_siding(library: Library) -> None:
     for case in library.cases("its own"):
-        assert library.through[case] == library.at_provider[case], case
-        assert _statuses(library.through[case]) == {429}
-        assert library.provider.llm.stats(case.prompt)["total"] == 3, "the library retries twice"
-        assert library.entry.llm.stats(case.prompt)["total"] == 2, "Siding has retried once, and told the library so"
+        through, at_provider = library.through[case], library.at_provider[case]
+        assert through.outcome == at_provider.outcome, case
+        assert _statuses(through.outcome) == {429}
+        assert at_provider.requests == 3, "the library retries twice"
+        assert through.requests == 2, "Siding has retried once, and told the library so"
 
 
 def _statuses(told: Any) -> set[int]:
@@ -212,4 +197,4 @@ def _statuses(told: Any) -> set[int]:
 
 def test_the_provider_sees_the_key_that_it_is_to_see(library: Library) -> None:
     for case in library.cases(PLAIN):
-        assert library.keys_seen(case) == {library.entry.own_key or KEY}, case
+        assert library.through[case].keys == [library.point.own_key or KEY], case

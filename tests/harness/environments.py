@@ -1,5 +1,6 @@
 """Environments that are kept: each is named after a hash of what is installed in it, so that it is made once. Virtual
-environments for Python, folders with `node_modules` for JavaScript. Standard library only."""
+environments for Python, folders with `node_modules` for JavaScript. Several programs may want one at once: the first
+makes it, the others wait. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness.once import locked
 
 PYTHONS = [(3, minor) for minor in range(10, 15)]
 
@@ -85,34 +88,43 @@ def environment(directory: Path, name: str, interpreter: Interpreter, requiremen
     key = "\n".join([interpreter.path, str(interpreter.version), *requirements])
     home = directory.resolve() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     python = home / "bin" / "python"
-    if (home / "complete").exists():
+    with locked(home):
+        if (home / "complete").exists():
+            return python
+        started = time.monotonic()
+        say(f"making the environment {home.name}: {interpreter.name}, {', '.join(requirements)}")
+        shutil.rmtree(home, ignore_errors=True)
+        run([interpreter.path, "-m", "venv", str(home)])
+        run([*pip(python), *requirements])
+        (home / "complete").touch()
+        say(f"made in {time.monotonic() - started:.0f} s")
         return python
-    started = time.monotonic()
-    say(f"making the environment {home.name}: {interpreter.name}, {', '.join(requirements)}")
-    shutil.rmtree(home, ignore_errors=True)
-    run([interpreter.path, "-m", "venv", str(home)])
-    run([*pip(python), *requirements])
-    (home / "complete").touch()
-    say(f"made in {time.monotonic() - started:.0f} s")
-    return python
+
+
+def install_again(python: Path, package: Path) -> None:
+    """Puts this checkout's package into an environment: for real, not editable, so that what is missing from the wheel
+    is missed."""
+    with locked(python.parents[1]):
+        run([*pip(python), "--force-reinstall", "--no-deps", str(package)])
 
 
 def node_environment(directory: Path, name: str, programs: Path) -> Path:
     """A folder with the packages that `programs` needs, by its package.json, and `programs` in it."""
     manifest = programs / "package.json"
     home = directory.resolve() / f"{name}-{hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]}"
-    if not (home / "complete").exists():
-        say(f"making the environment {home.name}: the packages of {manifest.name}")
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        shutil.copy(manifest, home)
-        run(["npm", "install", *NPM_OPTIONS], cwd=home)
-        (home / "complete").touch()
-    # Packages are searched from where a program is found, so it must be found here.
-    linked = home / "programs"
-    linked.unlink(missing_ok=True)
-    linked.symlink_to(programs.resolve())
-    return home
+    with locked(home):
+        if not (home / "complete").exists():
+            say(f"making the environment {home.name}: the packages of {manifest.name}")
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir(parents=True)
+            shutil.copy(manifest, home)
+            run(["npm", "install", *NPM_OPTIONS], cwd=home)
+            (home / "complete").touch()
+        # Packages are searched from where a program is found, so it must be found here.
+        linked = home / "programs"
+        linked.unlink(missing_ok=True)
+        linked.symlink_to(programs.resolve())
+        return home
 
 
 def listed(file: Path) -> list[str]:

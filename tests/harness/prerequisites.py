@@ -10,6 +10,7 @@ and exits with 1 if there is any. Runs on Python 3.8, so that an older one than 
 from __future__ import annotations
 
 import importlib.util
+import platform
 import re
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PURPOSES = ("demo", "test", "bench")
 OLDEST_PYTHON = (3, 10)
 OLDEST_NODE = 20
+# What end-to-end tests run is built for it, as what the image ships: no library of the machine is needed.
+STATIC_TARGET = f"{platform.machine()}-unknown-linux-musl"
 
 
 def main(arguments: list[str]) -> int:
@@ -66,6 +69,13 @@ def rust_components() -> list[str]:
     names = {"fmt": "rustfmt", "clippy": "clippy"}
     absent = [name for command, name in names.items() if output("cargo") and not output("cargo", command)]
     return [f"{' and '.join(absent)}: rustup component add {' '.join(absent)}"] if absent else []
+
+
+def rust_target() -> list[str]:
+    """Rust's standard library for static binaries. Without rustc, that is what to say first."""
+    folder = printed("rustc", "--print", "target-libdir", "--target", STATIC_TARGET).strip()
+    is_there = not folder or Path(folder).is_dir()
+    return [] if is_there else [f"Rust's standard library for {STATIC_TARGET}: rustup target add {STATIC_TARGET}"]
 
 
 def commands(*packages: tuple[str, str]) -> Callable[[], list[str]]:
@@ -118,9 +128,14 @@ def rust_version() -> tuple[int, int]:
 
 
 def output(*command: str) -> str:
-    """What a command says of itself; nothing if it is not there, or there in name only."""
+    """What a command says of itself."""
+    return printed(*command, "--version")
+
+
+def printed(*command: str) -> str:
+    """What a command prints; nothing if it is not there, or there in name only."""
     try:
-        done = subprocess.run([*command, "--version"], capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     except OSError:
         return ""
     return done.stdout if done.returncode == 0 else ""
@@ -138,7 +153,10 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     (None, cargo),
     (None, commands(("cc", "build-essential"), ("cmake", "cmake"))),
     ("test", rust_components),
-    ("test", commands(("openssl", "openssl"), ("npm", "npm"))),
+    ("test", rust_target),
+    ("test", commands(("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
+    ("test", commands(("promtool", "prometheus"), ("prometheus-alertmanager", "prometheus-alertmanager"))),
+    ("test", commands(("systemd-analyze", "systemd"))),
     ("test", node),
     ("bench", postgres),
 ]

@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where cargo puts release builds.
-BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / os.environ.get("SIDING_PROFILE", "release")
+# Where cargo puts release builds for this machine; with SIDING_TARGET, those for another target.
+BINARIES = (
+    ROOT
+    / os.environ.get("CARGO_TARGET_DIR", "target")
+    / os.environ.get("SIDING_TARGET", "")
+    / os.environ.get("SIDING_PROFILE", "release")
+)
 
 PATIENCE_SECONDS = 30.0
 

@@ -47,9 +47,9 @@ class Siding(Process):
         server = self.settings["server"]
         self.address: str = server["listen"][0] if server["listen"] else ""
         self.admin: str = server["admin"]
-        config = self.log_path.with_suffix(".toml")
-        config.write_text(toml(self.settings))
-        self.command = [str(BINARY), "run", "--config", str(config)]
+        self.config = self.log_path.with_suffix(".toml")
+        self.config.write_text(toml(self.settings))
+        self.command = [str(BINARY), "run", "--config", str(self.config)]
         self.environment = {**({} if secret is None else {"SIDING_SECRET": secret}), **(environment or {})}
         self._wait = wait
 
@@ -60,6 +60,18 @@ class Siding(Process):
     def until_app(self) -> None:
         """Waits until it reaches the app too."""
         until("siding to reach the app", lambda: answers(self.admin, "/readyz"))
+
+    def reconfigure(self, settings: dict[str, Any]) -> None:
+        """Writes the configuration anew, these settings over those of the start, and waits until it is applied."""
+        before = self.value("siding_config_reloads_total", result="applied")
+        self.rewrite(toml(merged(self.settings, settings)))
+        self.until_value(before + 1, "siding_config_reloads_total", result="applied")
+
+    def rewrite(self, text: str) -> None:
+        """Another text in the configuration's place, at once."""
+        new = self.config.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.config)
 
     @property
     def url(self) -> str:

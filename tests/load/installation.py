@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.backend import CHAT
-from harness.environments import DJANGOS, Interpreter, environment, interpreters, listed, pip, run
+from harness.environments import DJANGOS, Interpreter, environment, install_again, interpreters, listed, run
 from harness.process import ROOT
 
 CHART = ROOT / "tests" / "load" / "benchmark" / "chart.py"
@@ -31,7 +31,7 @@ class Installation:
         django = [name for name, (first, last, _) in DJANGOS.items() if first <= interpreter.version <= last][-1]
         requirements = [django, DJANGOS[django][2], *SERVERS, *listed(CHAT / "requirements.txt")]
         made = environment(self.cache, "bench", interpreter, requirements)
-        run([*pip(made), "--force-reinstall", "--no-deps", str(ROOT / "django")])
+        install_again(made, ROOT / "django")
         return str(made)
 
     @cached_property

@@ -106,7 +106,7 @@ class SidingMiddleware:
             return self._relay(response)
         if exchange.suspension is not None:
             logger.warning(LOST if exchange.marked else SWALLOWED, exchange.view_name)
-        return _reported(response, exchange)
+        return _reported(request, response, exchange)
 
     def _exchange(self, request: Any, reception: Reception) -> Exchange:
         assert reception.offer is not None
@@ -136,10 +136,21 @@ class SidingMiddleware:
         return response
 
 
-def _reported(response: Any, exchange: Exchange) -> Any:
-    """Tell the proxy what it recorded in vain."""
+def _reported(request: Any, response: Any, exchange: Exchange) -> Any:
+    """Tell the proxy which view answered, and what it recorded in vain."""
+    route = _route(request)
+    if route:
+        response["Siding-Route"] = route
     if exchange.journal.unconsumed:
         response["Siding-Unconsumed"] = str(exchange.journal.unconsumed)
     if exchange.drift:
         response["Siding-Drift"] = str(exchange.drift)
     return response
+
+
+def _route(request: Any) -> str:
+    """The view's URL pattern as a label of metrics; empty where there is none that a header can hold."""
+    match = getattr(request, "resolver_match", None)
+    route = str(getattr(match, "route", ""))
+    name = route if route.startswith("^") else f"/{route}"
+    return name if match is not None and name.isascii() and name.isprintable() else ""

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
-use super::super::units::{Parsed, Period, Size};
+use super::super::units::{Parsed, Period, Size, Workers};
 use super::address;
 use crate::backend::Address;
 
@@ -12,12 +12,13 @@ use crate::backend::Address;
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Backend {
     pub(in crate::config) address: Parsed<Address>,
-    pub(in crate::config) workers: usize,
+    pub(in crate::config) workers: Workers,
     pub(in crate::config) threads: usize,
     pub(in crate::config) timeout: Period,
     pub(in crate::config) connect_timeout: Period,
     pub(in crate::config) keepalive: Period,
     pub(in crate::config) response_buffer: Size,
+    pub(in crate::config) control_socket: String,
     pub(in crate::config) queue: Queue,
 }
 
@@ -33,12 +34,13 @@ impl Default for Backend {
     fn default() -> Self {
         Self {
             address: address(d::BACKEND),
-            workers: d::WORKERS,
+            workers: Workers::Are(d::WORKERS),
             threads: d::THREADS,
             timeout: Period(d::BACKEND_TIMEOUT),
             connect_timeout: Period(d::CONNECT_TIMEOUT),
             keepalive: Period(d::BACKEND_KEEPALIVE),
             response_buffer: Size(d::RESPONSE_BUFFER),
+            control_socket: String::new(),
             queue: Queue::default(),
         }
     }

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use super::file::{File, RouteBackground, RouteJobs};
-use super::units::{Parsed, Period, Size, Switch};
+use super::units::{Parsed, Period, Size, Switch, Workers};
 use crate::backend::Address;
 use crate::provider::BaseUrl;
 use crate::route::Pattern;
@@ -160,6 +160,16 @@ impl JsonSchema for Size {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": "^[0-9]+([.][0-9]+)? *([kKmMgGtTpPeE]i?)?[bB]?$"})
+    }
+}
+
+impl JsonSchema for Workers {
+    fn schema_name() -> Cow<'static, str> {
+        "Workers".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]})
     }
 }
 

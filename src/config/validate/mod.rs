@@ -11,15 +11,17 @@ mod server;
 mod terminate;
 mod tracing;
 
+use std::path::PathBuf;
+
 use super::fault::Fault;
 use super::file::File;
 use super::source::{Lines, Source};
-use super::units::Period;
+use super::units::{Period, Workers};
 use super::{Config, Log};
 use crate::backend::Address;
 use crate::handoff::Limits;
 use crate::time::Duration;
-use crate::{admission, backend, exchange, proxy};
+use crate::{admission, backend, exchange, proxy, workers};
 
 /// The longest period that means anything here; sums with the clock stay far from its end.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -45,6 +47,7 @@ pub(in crate::config) fn validate(
     let mut check = Check { source, lines, faults };
     check.bounds(file);
     let address = check.backend_address(file);
+    let workers_config = check.workers(file, &address);
     let keys = check.keys(file);
     let providers = check.providers(file);
     let routes = check.routes(file, &providers);
@@ -53,7 +56,7 @@ pub(in crate::config) fn validate(
     let background = check.background(file);
     let tracing = check.tracing(file);
     let server = check.server(file);
-    let workers = file.backend.workers.saturating_mul(file.backend.threads);
+    let workers = file.backend.workers.at_first().saturating_mul(file.backend.threads);
     Some(Config {
         server,
         log: Log { format: file.log.format, filter: file.log.filter.clone() },
@@ -71,6 +74,7 @@ pub(in crate::config) fn validate(
             capacity: file.backend.queue.capacity,
             resume_capacity: file.backend.queue.resume_capacity,
         },
+        workers: workers_config,
         exchange: exchange_config(file),
         buffered: file.server.buffered.0,
         keys,
@@ -115,6 +119,16 @@ fn exchange_config(file: &File) -> exchange::Config {
 }
 
 impl Check<'_> {
+    fn workers(&mut self, file: &File, address: &Address) -> workers::Config {
+        let backend = &file.backend;
+        let control_socket = Some(&backend.control_socket).filter(|path| !path.is_empty()).map(PathBuf::from);
+        if control_socket.as_ref().is_some_and(|path| !path.is_absolute()) {
+            self.fault("backend.control_socket", "must be an absolute path, as gunicorn's --control-socket has it");
+        }
+        let follow = matches!(backend.workers, Workers::Auto).then_some(backend.threads);
+        workers::Config { address: address.clone(), control_socket, follow }
+    }
+
     fn fault(&mut self, key: &str, message: impl Into<String>) {
         // A key that is not in the file has the line of its section, if that is.
         let ends = key.char_indices().filter(|(_, c)| matches!(c, '.' | '[')).map(|(end, _)| end).chain([key.len()]);
@@ -144,7 +158,7 @@ impl Check<'_> {
 
     fn bounds(&mut self, file: &File) {
         let least_one = [
-            ("backend.workers", file.backend.workers),
+            ("backend.workers", file.backend.workers.at_first()),
             ("backend.threads", file.backend.threads),
             ("backend.queue.capacity", file.backend.queue.capacity),
             ("backend.queue.resume_capacity", file.backend.queue.resume_capacity),
@@ -166,6 +180,8 @@ impl Check<'_> {
         }
         let may_be_zero = [
             ("server.drain", file.server.drain),
+            ("server.linger", file.server.linger),
+            ("server.propagation", file.server.propagation),
             ("server.keepalive", file.server.keepalive),
             ("backend.keepalive", file.backend.keepalive),
         ];
@@ -190,7 +206,7 @@ impl Check<'_> {
         if file.server.threads > MOST_THREADS {
             self.fault("server.threads", format!("must be at most {MOST_THREADS}"));
         }
-        if file.backend.workers.saturating_mul(file.backend.threads) > MOST_WORKERS {
+        if file.backend.workers.at_first().saturating_mul(file.backend.threads) > MOST_WORKERS {
             self.fault("backend.workers", format!("workers x threads must be at most {MOST_WORKERS}"));
         }
         if file.handoff.deadline.0 <= file.backend.timeout.0 {

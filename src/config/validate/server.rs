@@ -38,6 +38,9 @@ impl Check<'_> {
             admin: server.admin.as_ref().map(|address| address.0.clone()),
             egress: server.egress.as_ref().map(|address| address.0.clone()),
             threads: threads.map_or(1, NonZeroUsize::get),
+            watch: server.watch,
+            linger: server.linger.0,
+            propagation: server.propagation.0,
             drain: server.drain.0,
         }
     }

@@ -4,6 +4,7 @@ mod pages;
 mod purge;
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,16 +15,15 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::net::{TcpListener, UnixListener};
 
+use super::live::Live;
 use crate::backend::Address;
-use crate::background::Jobs;
-use crate::exchange::Exchanges;
-use crate::sharing::Common;
-use crate::telemetry::Registry;
-use crate::time::{Duration, sleep};
+use crate::time::{Duration, Instant, sleep};
 use pages::Pages;
 
 /// A client that has not sent its request by then is disconnected.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a process that is superseded may take to leave its address.
+const SUCCESSION: Duration = Duration::from_secs(30);
 /// The pause after a failed accept (descriptors exhausted, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,58 +31,65 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Admin {
     address: Address,
     pages: Arc<Pages>,
+    live: Arc<Live>,
 }
 
 impl Admin {
-    pub(super) fn new(
-        address: Address,
-        registry: Registry,
-        exchanges: Arc<Exchanges>,
-        common: Arc<Common>,
-        jobs: Jobs,
-    ) -> Self {
-        Self { address, pages: Arc::new(Pages::new(registry, exchanges, common, jobs)) }
+    pub(super) fn new(address: Address, live: Arc<Live>) -> Self {
+        Self { address, pages: Arc::new(Pages::new(Arc::clone(&live))), live }
     }
+}
+
+/// A bound address.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 #[async_trait]
 impl BackgroundService for Admin {
-    /// Runs on through a shutdown, so that probes see it; the end of the process ends it.
+    /// Runs on through a shutdown, so that probes see it; the end of the process ends it, or another one in its place.
     async fn start(&self, _: ShutdownWatch) {
-        let served = match &self.address {
-            Address::Tcp(address) => match TcpListener::bind(address).await {
-                Ok(listener) => self.serve_tcp(listener).await,
-                Err(error) => Err(error),
-            },
-            Address::Unix(path) => {
-                let _ = std::fs::remove_file(path); // left behind by an earlier process; probed before
-                match UnixListener::bind(path) {
-                    Ok(listener) => self.serve_unix(listener).await,
-                    Err(error) => Err(error),
-                }
-            }
+        let listener = match self.bind().await {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(address = %self.address, %error, "there is no admin listener"),
         };
-        if let Err(error) = served {
-            tracing::error!(address = %self.address, %error, "the admin listener ended");
+        tokio::select! {
+            () = self.accept(&listener) => {}
+            () = self.live.is_superseded() => {}
         }
     }
 }
 
 impl Admin {
-    async fn serve_tcp(&self, listener: TcpListener) -> std::io::Result<()> {
+    /// A process that this one supersedes leaves the address in a moment.
+    async fn bind(&self) -> std::io::Result<Listener> {
+        let deadline = Instant::now() + SUCCESSION;
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => self.serve(TokioIo::new(stream)),
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+            let bound = match &self.address {
+                Address::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+                Address::Unix(path) => {
+                    let _ = std::fs::remove_file(path); // left behind by an earlier process; probed before
+                    UnixListener::bind(path).map(Listener::Unix)
+                }
+            };
+            match bound {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    sleep(ACCEPT_PAUSE).await;
+                }
+                settled => return settled,
             }
         }
     }
 
-    async fn serve_unix(&self, listener: UnixListener) -> std::io::Result<()> {
+    async fn accept(&self, listener: &Listener) {
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => self.serve(TokioIo::new(stream)),
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+            let accepted = match listener {
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| self.serve(TokioIo::new(stream))),
+                Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| self.serve(TokioIo::new(stream))),
+            };
+            if accepted.is_err() {
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }

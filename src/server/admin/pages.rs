@@ -1,4 +1,4 @@
-//! What the admin listener answers: `/metrics`, `/livez`, `/readyz` and `/-/purge`.
+//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/-/drain`, `/-/drained` and `/-/purge`.
 
 use std::sync::Arc;
 
@@ -7,31 +7,26 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::super::live::Live;
 use super::purge;
-use crate::background::Jobs;
-use crate::exchange::Exchanges;
-use crate::sharing::Common;
-use crate::telemetry::Registry;
+use crate::time::{sleep_until, timeout};
 
 /// An answer of the admin listener.
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// What the pages are about.
 pub(super) struct Pages {
-    registry: Registry,
-    exchanges: Arc<Exchanges>,
-    common: Arc<Common>,
-    jobs: Jobs,
+    live: Arc<Live>,
 }
 
 impl Pages {
-    pub(super) fn new(registry: Registry, exchanges: Arc<Exchanges>, common: Arc<Common>, jobs: Jobs) -> Self {
-        Self { registry, exchanges, common, jobs }
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Self { live }
     }
 
     pub(super) async fn answer(&self, request: &Request<Incoming>) -> Answer {
         if request.uri().path() == "/-/purge" {
-            return purge::run(&self.common, request).await;
+            return purge::run(&self.live.foundation().common, request).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
@@ -40,15 +35,19 @@ impl Pages {
             "/metrics" => self.metrics(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz and /-/purge\n"),
+            "/-/drain" => self.drain(),
+            "/-/drained" => self.drained().await,
+            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz, /-/drain, /-/drained and /-/purge\n"),
         }
     }
 
     fn metrics(&self) -> Answer {
-        self.common.observe();
-        self.jobs.observe();
-        self.exchanges.admission.observe();
-        match self.registry.render() {
+        let foundation = self.live.foundation();
+        foundation.common.observe();
+        foundation.jobs.observe();
+        self.live.generation().exchanges.observe();
+        self.live.metrics().show(foundation.drain.is_draining());
+        match foundation.registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
                 let version = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -62,13 +61,37 @@ impl Pages {
         }
     }
 
+    /// Unready from now on, for good: who sends requests should send them elsewhere. Those that come are served.
+    fn drain(&self) -> Answer {
+        if !self.live.foundation().drain.is_draining() {
+            tracing::info!("draining, as was asked");
+        }
+        self.live.foundation().drain.start();
+        text(StatusCode::OK, "draining\n")
+    }
+
+    /// The same, and waits until nobody sends requests any more and none is under way, exchanges at providers included: they
+    /// come back to the app. The app can be stopped then.
+    async fn drained(&self) -> Answer {
+        self.drain();
+        let (drain, server) = (&self.live.foundation().drain, &self.live.started().server);
+        let all_gone = async {
+            sleep_until(drain.since() + server.propagation).await;
+            drain.idle().await;
+        };
+        match timeout(server.drain, all_gone).await {
+            Ok(()) => text(StatusCode::OK, "drained\n"),
+            Err(_) => text(StatusCode::OK, "time is up, and requests are still under way\n"),
+        }
+    }
+
     /// Ready to be sent traffic: not shutting down, and the app accepts connections. A saturated pool is ready,
     /// or every pod would leave the service at once.
     async fn readiness(&self) -> Answer {
-        if self.exchanges.drain.is_draining() {
+        if self.live.foundation().drain.is_draining() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        if !self.exchanges.backend.accepts().await {
+        if !self.live.generation().exchanges.backend.accepts().await {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the app does not accept connections\n");
         }
         text(StatusCode::OK, "ok\n")

@@ -1,0 +1,92 @@
+//! Families about the configuration.
+
+use prometheus::{Gauge, IntCounterVec, IntGauge};
+
+use crate::telemetry::Registry;
+use crate::time::unix_millis;
+
+/// What became of a wish to reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reloaded {
+    /// Requests are served with the new configuration.
+    Applied,
+    /// Nothing was new.
+    Unchanged,
+    /// The new configuration is faulty; the old one goes on.
+    Refused,
+}
+
+impl Reloaded {
+    const WORDS: [&str; 3] = ["applied", "unchanged", "refused"];
+}
+
+#[derive(Debug)]
+pub(super) struct Metrics {
+    reloads: IntCounterVec,
+    is_good: IntGauge,
+    good_since: Gauge,
+    restart_needed: IntGauge,
+    draining: IntGauge,
+}
+
+impl Metrics {
+    /// The configuration of the start was good.
+    pub(super) fn new(registry: &Registry) -> Self {
+        let metrics = Self {
+            reloads: registry.counters(
+                "config_reloads_total",
+                "Wishes to reload the configuration, by what became of them.",
+                "result",
+                &Reloaded::WORDS,
+            ),
+            is_good: registry.gauge(
+                "config_last_reload_successful",
+                "1 where the configuration as it was read last is the one that is served with; 0 where it was refused.",
+            ),
+            good_since: registry.float_gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration that is served with was read.",
+            ),
+            restart_needed: registry.gauge(
+                "config_restart_needed",
+                "1 where the configuration holds changes that only a restart brings about.",
+            ),
+            draining: registry.gauge("draining", "1 while the process is unready because it is to end."),
+        };
+        metrics.is_good.set(1);
+        metrics.good_since.set(now());
+        metrics
+    }
+
+    /// Another configuration is served with. `restart_needed` of its keys cannot be.
+    pub(super) fn applied(&self, restart_needed: usize) {
+        self.count(Reloaded::Applied);
+        self.is_good.set(1);
+        self.good_since.set(now());
+        self.restart_needed.set(i64::from(restart_needed > 0));
+    }
+
+    /// There was nothing new.
+    pub(super) fn unchanged(&self) {
+        self.count(Reloaded::Unchanged);
+    }
+
+    /// The configuration that was read is faulty.
+    pub(super) fn refused(&self) {
+        self.count(Reloaded::Refused);
+        self.is_good.set(0);
+    }
+
+    /// Brings up to date what is not an event.
+    pub(super) fn show(&self, is_draining: bool) {
+        self.draining.set(i64::from(is_draining));
+    }
+
+    fn count(&self, what: Reloaded) {
+        self.reloads.with_label_values(&[Reloaded::WORDS[what as usize]]).inc();
+    }
+}
+
+fn now() -> f64 {
+    unix_millis() as f64 / 1e3
+}
