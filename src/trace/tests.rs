@@ -56,6 +56,20 @@ fn the_flag_of_the_client_counts_whatever_the_share() {
 }
 
 #[test]
+fn other_rules_keep_the_collector() {
+    let (tracer, mut exporter, _registry) = tracer(0.0);
+    let resource = Resource::new(None, "");
+    let config = Config { sample: 1.0, providers: false, endpoint: None, resource };
+    let changed = tracer.reconfigured(&config);
+    drop((tracer.root_of_new_trace("before", wall_clock()), changed.root_of_new_trace("after", wall_clock())));
+    let names: Vec<_> = ended(&mut exporter).into_iter().map(|span| span.name).collect();
+    assert_eq!(names, ["after"]);
+    let mut headers = HeaderMap::new();
+    changed.tell_provider(&changed.root_of_new_trace("call", wall_clock()).context(), &mut headers);
+    assert!(headers.is_empty());
+}
+
+#[test]
 fn an_unsampled_trace_has_identities_and_leaves_nothing() {
     let (tracer, mut exporter, _registry) = tracer(0.0);
     let root = tracer.root_of_new_trace("exchange", wall_clock());
