@@ -44,6 +44,7 @@
 //! | [`provider`] | LLM vendors: resolving, calling, retrying, and sparing one in trouble |
 //! | [`status`] | what is under way now and what failed lately, for people who look |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
+//! | [`trace`] | whose trace an exchange belongs to; spans, and their way to a collector |
 //! | [`workers`] | what can be seen of the app's processes from beside them |
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
 //! | [`tls`] | HTTPS clients: whom they trust |
@@ -69,9 +70,9 @@
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange, background}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
 //! `{relay, usage} -> answer`; `sharing -> {cache, coalesce}`; `{backend, provider, workers} -> http1`;
-//! `{provider, background} -> tls`; `{backend, exchange, proxy} -> status`, which is told things as `telemetry` is;
-//! `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
-//! `background`'s rules.
+//! `{provider, background, trace} -> tls`; `{backend, exchange, proxy} -> status`, which is told things as `telemetry` is;
+//! `{exchange, calls, sharing, provider} -> trace`; `background -> cache` for keys; `route` names `admission`'s classes,
+//! `cache`'s and `background`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 
@@ -102,5 +103,6 @@ pub mod status;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod trace;
 pub mod usage;
 pub mod workers;

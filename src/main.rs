@@ -34,6 +34,8 @@ enum Command {
     Check(Settings),
     /// Print the documented reference with every key and its default
     Defaults,
+    /// Print the JSON schema of the configuration, for editors
+    Schema,
     /// Print the reference of every metric, as in docs/metrics.md
     Metrics,
     /// Say whether two calls share an answer, and if not, why
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
             Err(message) => fail(&message, USAGE),
         },
         Command::Defaults => say(config::REFERENCE.trim_end()),
+        Command::Schema => say(config::schema().trim_end()),
         Command::Metrics => match metrics_reference() {
             Ok(page) => say(page.trim_end()),
             Err(message) => fail(&message, CANNOT_START),

@@ -1,9 +1,9 @@
 //! The only door to clocks. Monotonic time comes from tokio, so that tests with paused time reach every
-//! deadline; wall-clock time is for headers and signatures only. Nothing here may block.
+//! deadline; wall-clock time is for headers, signatures and traces only. Nothing here may block.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-pub use std::time::Duration;
+pub use std::time::{Duration, SystemTime};
 pub use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 
 /// Milliseconds since the Unix epoch. A clock before 1970 reads as 0.
@@ -14,4 +14,14 @@ pub fn unix_millis() -> u64 {
 /// Seconds since the Unix epoch.
 pub fn unix_seconds() -> u64 {
     unix_millis() / 1000
+}
+
+/// Now, as others on this and other machines take it to be.
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Nanoseconds from the Unix epoch to a moment. A clock before 1970 reads as 0.
+pub fn unix_nanos(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

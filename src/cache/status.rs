@@ -27,6 +27,17 @@ pub enum CacheStatus {
 }
 
 impl CacheStatus {
+    /// The word for traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit { stale, .. } if stale.is_zero() => "hit",
+            Self::Hit { .. } => "stale",
+            Self::Miss { collapsed: false } => "miss",
+            Self::Miss { collapsed: true } => "collapsed",
+            Self::Bypass => "bypass",
+        }
+    }
+
     /// The header's value. `detail` says more about an unusual way; it must be a token.
     pub fn value(self, detail: Option<&'static str>) -> HeaderValue {
         let said = match self {

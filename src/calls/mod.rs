@@ -7,6 +7,7 @@
 mod identity;
 mod limits;
 mod reply;
+mod span;
 mod work;
 
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::buffers::Buffers;
 use crate::cache::{Lifetimes, Place, Policy, RequestDirectives, Scope};
 use crate::provider::{Failure, Provider, Request};
 use crate::sharing::{Answer, Sharing, Unanswered, Wanted};
-use crate::time::Duration;
+use crate::time::{Duration, wall_clock};
+use crate::trace::{Span, SpanContext, Tracer};
 use crate::usage::Meter;
 
 pub use identity::{Identity, api, meaning_of_body};
@@ -42,7 +44,7 @@ pub struct Config {
 }
 
 /// Which calls share their answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
     /// All.
@@ -95,6 +97,17 @@ impl Origin {
     }
 }
 
+/// On whose behalf a call is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The headers by which whoever caused it is told apart.
+    pub client: &'a HeaderMap,
+    /// Where it comes from: with this, what it costs is counted.
+    pub origin: &'a Origin,
+    /// The span that it is below.
+    pub trace: SpanContext,
+}
+
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoReply {
@@ -111,16 +124,16 @@ pub struct Calls {
     sharing: Sharing<Failure>,
     buffers: Buffers,
     meter: Arc<Meter>,
+    tracer: Tracer,
 }
 
 impl Calls {
     /// Puts the parts together.
-    pub fn new(config: Config, sharing: Sharing<Failure>, buffers: Buffers, meter: Arc<Meter>) -> Self {
-        Self { config, sharing, buffers, meter }
+    pub fn new(config: Config, sharing: Sharing<Failure>, buffers: Buffers, meter: Arc<Meter>, tracer: Tracer) -> Self {
+        Self { config, sharing, buffers, meter, tracer }
     }
 
-    /// Makes a call, or finds its answer. `client` holds the headers by which whoever caused the call is told apart;
-    /// what the call costs is counted with `origin`.
+    /// Makes a call, or finds its answer.
     ///
     /// # Errors
     /// See [`NoReply`].
@@ -132,12 +145,12 @@ impl Calls {
         provider: &Provider,
         request: Request,
         said: &Directives,
-        client: &HeaderMap,
-        origin: &Origin,
+        caller: &Caller<'_>,
     ) -> Result<Reply, NoReply> {
+        let asked = wall_clock();
         let mut policy = self.policy(said);
         policy.obey(RequestDirectives::of(&request.headers));
-        let identity = Identity::of(provider, &request, &self.config, &mut policy, client);
+        let identity = Identity::of(provider, &request, &self.config, &mut policy, caller.client);
         let wanted = Wanted {
             key: identity.key,
             policy,
@@ -147,17 +160,23 @@ impl Calls {
             apart: request.patience.map(|patience| patience.as_millis().to_le_bytes().to_vec()).unwrap_or_default(),
             bound: self.config.max_result,
         };
-        let bill = work::Bill { meter: Arc::clone(&self.meter), origin: origin.clone() };
+        let report = work::Report {
+            meter: Arc::clone(&self.meter),
+            origin: caller.origin.clone(),
+            tracer: self.tracer.clone(),
+            asker: caller.trace,
+        };
         let fetch = || {
             let (lease, limit) = (self.buffers.lease(), self.config.max_result);
-            work::Fetch::new(provider, request.clone(), &identity, lease, limit, bill.clone())
+            work::Fetch::new(provider, request.clone(), &identity, lease, limit, report.clone())
         };
-        match reply(self.sharing.answer(wanted.clone(), fetch()).await, &identity).await {
+        let found = |answer: &Answer<Failure>| answer.found(&self.tracer, &caller.trace, asked);
+        match reply(self.sharing.answer(wanted.clone(), fetch()).await, &identity, found).await {
             Err(Unfit::OtherForm) if wanted.policy.asked.only_if_cached => Err(NoReply::NotCached),
             Err(Unfit::OtherForm) => {
                 // What others have cannot be brought into this caller's form.
                 let alone = self.sharing.answer_alone(&wanted, fetch()).await;
-                reply(alone, &identity).await.map_err(Unfit::into)
+                reply(alone, &identity, found).await.map_err(Unfit::into)
             }
             fit => fit.map_err(Unfit::into),
         }
@@ -179,9 +198,16 @@ impl Calls {
     }
 }
 
-async fn reply(answer: Result<Answer<Failure>, Unanswered<Failure>>, identity: &Identity) -> Result<Reply, Unfit> {
+async fn reply(
+    answer: Result<Answer<Failure>, Unanswered<Failure>>,
+    identity: &Identity,
+    found: impl FnOnce(&Answer<Failure>) -> Span,
+) -> Result<Reply, Unfit> {
     match answer {
-        Ok(answer) => Reply::new(answer, identity).await,
+        Ok(answer) => {
+            let span = found(&answer);
+            Reply::new(answer, identity, span).await
+        }
         Err(Unanswered::NotCached) => Err(Unfit::None(NoReply::NotCached)),
         Err(Unanswered::Failed(failure)) => Err(failure.into()),
         Err(Unanswered::Abandoned) => Err(reply::abandoned().into()),

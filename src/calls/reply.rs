@@ -13,6 +13,7 @@ use crate::cache::CacheStatus;
 use crate::coalesce::{End, Reader};
 use crate::provider::Failure;
 use crate::sharing::{Answer, Head};
+use crate::trace::Span;
 use crate::usage::{Receipt, Saving};
 
 /// The answer to a call.
@@ -38,6 +39,8 @@ enum State {
         filter: Option<UsageFilter>,
         /// What the answer cost, where somebody else paid for it.
         saved: Option<Arc<OnceLock<Receipt>>>,
+        /// Of the wait for what somebody else fetches. It ends with the answer.
+        _span: Span,
     },
     Ended,
 }
@@ -54,7 +57,7 @@ enum Change {
 
 impl Reply {
     /// Brings an answer into the form that was asked for. Waits for its end where that is another than it has.
-    pub(super) async fn new(answer: Answer<Failure>, identity: &Identity) -> Result<Self, Unfit> {
+    pub(super) async fn new(answer: Answer<Failure>, identity: &Identity, span: Span) -> Result<Self, Unfit> {
         match answer {
             Answer::Stored { entry, status: found } => {
                 let change = Change::of(identity, entry.status, entry.is_stream);
@@ -71,10 +74,11 @@ impl Reply {
                 let is_own = found != CacheStatus::Miss { collapsed: true };
                 let saved = (!is_own).then(|| Arc::clone(&head.receipt));
                 let body = match change {
-                    Change::None => State::Live { reader, filter: None, saved },
-                    Change::Filter => State::Live { reader, filter: Some(UsageFilter::new()), saved },
+                    Change::None => State::Live { reader, filter: None, saved, _span: span },
+                    Change::Filter => State::Live { reader, filter: Some(UsageFilter::new()), saved, _span: span },
                     Change::Assemble(_) | Change::Chunk(..) => {
-                        let whole = ReplyBody(State::Live { reader, filter: None, saved: None }).collect().await?;
+                        let live = State::Live { reader, filter: None, saved: None, _span: span };
+                        let whole = ReplyBody(live).collect().await?;
                         let changed = change.whole(&whole, &mut headers);
                         // Whoever asked the provider gets what it said.
                         let body = changed.or_else(|| is_own.then_some(whole)).ok_or(Unfit::OtherForm)?;
@@ -97,7 +101,7 @@ impl ReplyBody {
         let last = match &mut self.0 {
             State::Ended => None,
             State::Whole(bytes) => Some(Ok(std::mem::take(bytes))).filter(|bytes| bytes != &Ok(Bytes::new())),
-            State::Live { reader, filter, saved } => match next(reader, filter.as_mut()).await {
+            State::Live { reader, filter, saved, .. } => match next(reader, filter.as_mut()).await {
                 Ok(bytes) => return Some(Ok(bytes)),
                 Err(End::Complete) => {
                     collapsed(saved.as_deref());

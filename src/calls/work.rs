@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::identity::vendor;
-use super::{Identity, Origin};
+use super::{Identity, Origin, span};
 use crate::answer::{Api, Asked, Form, Unstorable};
 use crate::buffers::{Full, Lease};
 use crate::cache::{NotStored, ResponseDirectives, lasting};
@@ -15,6 +15,7 @@ use crate::media_type;
 use crate::provider::{Failure, Opened, Provider, Request};
 use crate::sharing::{Head, Publisher, Storable, Work};
 use crate::time::Instant;
+use crate::trace::{Span, SpanContext, Tracer};
 use crate::usage::Meter;
 
 /// One call to a provider.
@@ -25,14 +26,17 @@ pub(super) struct Fetch {
     api: Option<Api>,
     lease: Lease,
     limit: usize,
-    bill: Bill,
+    report: Report,
 }
 
-/// Where what a call costs is counted.
+/// Where it is told what a call costs, and what it takes.
 #[derive(Clone)]
-pub(super) struct Bill {
+pub(super) struct Report {
     pub(super) meter: Arc<Meter>,
     pub(super) origin: Origin,
+    pub(super) tracer: Tracer,
+    /// The span that the call's is below.
+    pub(super) asker: SpanContext,
 }
 
 impl Fetch {
@@ -42,7 +46,7 @@ impl Fetch {
         identity: &Identity,
         lease: Lease,
         limit: usize,
-        bill: Bill,
+        report: Report,
     ) -> Self {
         // A stream that others may read is asked for its usage, or those who want it plain would miss it.
         let with_usage = identity
@@ -51,23 +55,23 @@ impl Fetch {
         if let Some(body) = with_usage.and_then(|(api, _)| api.with_usage(&request.body)) {
             request.body = body;
         }
-        Self { provider: provider.clone(), request, asked: identity.asked, api: identity.api, lease, limit, bill }
+        Self { provider: provider.clone(), request, asked: identity.asked, api: identity.api, lease, limit, report }
     }
-}
 
-#[async_trait]
-impl Work<Failure> for Fetch {
-    async fn run(self: Box<Self>, to: &Publisher<'_, Failure>) -> Result<Storable, Failure> {
+    /// To the end of the answer. `model` is the one that is asked for.
+    async fn fetch(self, to: &Publisher<'_, Failure>, model: Option<String>, span: &Span) -> Result<Storable, Failure> {
         let began = Instant::now();
-        let Self { provider, request, asked, api, lease, limit, bill } = *self;
+        let Self { provider, request, asked, api, lease, limit, report } = self;
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        let model = api.and_then(|_| vendor(&provider).model(request.url.path(), &request.body));
-        let Opened { status, headers, mut body, fallback } = provider.open(request, || to.elect_successor()).await?;
+        let opened = provider.open(request, || to.elect_successor(), span).await?;
+        let Opened { status, headers, mut body, fallback } = opened;
+        span::answered(span, status, fallback.as_ref());
         let billed = match &fallback {
             Some(by) => (by.provider.as_str(), by.model.as_deref().or(model.as_deref())),
             None => (provider.name(), model.as_deref()),
         };
         let mut head = Head::new(status, headers, Some(lease));
+        head.leader = span.context();
         head.is_stream = is_event_stream(&head.headers);
         let (is_stream, kept_headers, receipt) = (head.is_stream, lasting(&head.headers), Arc::clone(&head.receipt));
         to.begin(head).await;
@@ -75,7 +79,8 @@ impl Work<Failure> for Fetch {
         while let Some(piece) = body.next().await {
             let piece = piece?;
             if received == 0 && is_stream {
-                bill.meter.first_token(billed.0, began.elapsed());
+                report.meter.first_token(billed.0, began.elapsed());
+                span.event("first piece", Vec::new);
             }
             received += piece.len();
             let pushed = if received > limit {
@@ -88,8 +93,9 @@ impl Work<Failure> for Fetch {
         if let Some(tokens) =
             api.filter(|_| status.is_success()).and_then(|api| api.tokens(form(is_stream), &to.whole()?))
         {
+            span::spent(span, tokens);
             // Before the end is published: whoever reads to it finds the receipt.
-            receipt.get_or_init(|| bill.meter.spent(billed.0, billed.1, bill.origin.as_str(), tokens));
+            receipt.get_or_init(|| report.meter.spent(billed.0, billed.1, report.origin.as_str(), tokens));
         }
         if !to.stores() {
             return Ok(Err(NotStored::Forbidden));
@@ -103,6 +109,18 @@ impl Work<Failure> for Fetch {
             // What providers say of caching is about transports (`no-cache` on every stream, say), not about the answer.
             Ok((ResponseDirectives::default(), kept_headers))
         }))
+    }
+}
+
+#[async_trait]
+impl Work<Failure> for Fetch {
+    async fn run(self: Box<Self>, to: &Publisher<'_, Failure>) -> Result<Storable, Failure> {
+        let mut fetch = *self;
+        let Self { provider, request, api, report, .. } = &mut fetch;
+        let model = api.and_then(|_| vendor(provider).model(request.url.path(), &request.body));
+        let asker = (&report.tracer, &report.asker);
+        let span = span::begin(asker, provider, (*api, model.as_deref()), request);
+        fetch.fetch(to, model, &span).await.inspect_err(|failure| span::failed(&span, failure))
     }
 }
 

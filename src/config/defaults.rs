@@ -131,3 +131,8 @@ pub(super) const JOB_COOKIES: [&str; 1] = ["sessionid"];
 
 /// Siding's own lines; Pingora's only where something is wrong.
 pub(super) const LOG_FILTER: &str = "warn,siding=info";
+
+/// Enough to see slow ones among many, and little for a collector.
+pub(super) const TRACE_SAMPLE: f64 = 0.1;
+/// Two identities in one header: the vendors' support may ask for them.
+pub(super) const TRACE_PROVIDERS: bool = true;

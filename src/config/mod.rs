@@ -5,6 +5,7 @@ mod defaults;
 mod fault;
 mod file;
 mod read;
+mod schema;
 mod source;
 mod units;
 mod validate;
@@ -12,11 +13,12 @@ mod validate;
 pub use fault::{Fault, Faults};
 pub use file::File;
 pub use read::load;
+pub use schema::schema;
 pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;
-use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, usage, workers};
+use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, trace, usage, workers};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct Config {
     pub server: Server,
     /// Logging.
     pub log: Log,
+    /// Traces.
+    pub tracing: trace::Config,
     /// The edge.
     pub proxy: proxy::Config,
     /// The app.

@@ -340,3 +340,53 @@ background = { hook = "https://app.example/hook" }
         assert!(reported.contains(expected), "missing: {expected}\nin:\n{reported}");
     }
 }
+
+fn traced(text: &str, variables: &[(&str, &str)]) -> Result<crate::trace::Config, String> {
+    let mut environment = environment();
+    environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let source = Source { origin: "siding.toml", text, backend: None, no_handoff: false, environment: &environment };
+    load(&source).map(|config| config.tracing).map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn spans_go_to_the_collector_that_the_file_names_or_else_the_environment() {
+    let endpoint = |text: &str, variables: &[(&str, &str)]| {
+        traced(text, variables).unwrap().endpoint.map(|endpoint| endpoint.url())
+    };
+    let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://base:4318");
+    let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://exact/traces");
+    assert_eq!(endpoint("", &[]), None);
+    assert_eq!(endpoint("", &[base]).as_deref(), Some("http://base:4318/v1/traces"));
+    assert_eq!(endpoint("", &[base, exact]).as_deref(), Some("http://exact/traces"));
+    assert_eq!(endpoint("", &[base, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), None, "it is not spoken");
+    assert_eq!(endpoint("", &[base, ("OTEL_SDK_DISABLED", "true")]), None);
+    assert_eq!(endpoint("tracing.endpoint = \"\"", &[base]), None);
+    let own = "tracing.endpoint = \"http://own\"";
+    assert_eq!(endpoint(own, &[base, exact]).as_deref(), Some("http://own/v1/traces"));
+}
+
+#[test]
+fn faults_of_tracing_are_told_with_their_remedy_and_without_a_secret() {
+    for (text, variables, expected) in [
+        ("[tracing]\nsample = 1.5", &[][..], "siding.toml:2: tracing.sample: must be a share from 0.0 (none) to 1.0"),
+        ("[tracing]\nendpoint = \"collector:4317\"", &[], "siding.toml:2: tracing.endpoint: write an absolute http"),
+        (
+            "[tracing]\nendpoint = \"http://a\"\nheaders_env = \"H\"",
+            &[],
+            "siding.toml:3: tracing.headers_env: the environment variable H is not set",
+        ),
+        (
+            "[tracing]\nendpoint = \"http://a\"\nheaders_env = \"H\"",
+            &[("H", "hush")],
+            "siding.toml:3: tracing.headers_env: the environment variable H must be name=value pairs",
+        ),
+        (
+            "",
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")],
+            "tracing.endpoint: the environment variable OTEL_EXPORTER_OTLP_ENDPOINT: write an absolute http",
+        ),
+    ] {
+        let reported = traced(text, variables).unwrap_err();
+        assert!(reported.contains(expected) && !reported.contains("hush"), "{reported}");
+    }
+}

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use super::progress::{Observer, Step};
 use crate::telemetry::outcome::Mode;
 use crate::time::Duration;
+use crate::trace::SpanContext;
 
 /// Counted up while the exchange runs.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Account {
     pub calling: Duration,
     /// Waiting for the client: its body, and its reading of the answer.
     pub client: Duration,
+    /// The exchange's span, above those of its parts.
+    pub trace: SpanContext,
     /// What the app calls the route of this request, once it has answered.
     pub route: Option<HeaderValue>,
     /// Who looks on.
@@ -43,6 +46,7 @@ impl Account {
             working: none,
             calling: none,
             client: none,
+            trace: SpanContext::NONE,
             route: None,
             observer: None,
         }

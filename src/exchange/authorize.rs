@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::grant::Grant;
 use super::metrics::Authorized;
-use super::run::{REQUEST_START, fault_reason, remove_conditions, request_start};
+use super::run::{REQUEST_START, fault_reason, pass_ended, remove_conditions, request_start};
 use super::users::Place;
 use super::{Account, Exchanges, Refused};
 use crate::admission::{Bulkhead, Class};
@@ -16,6 +16,7 @@ use crate::handoff;
 use crate::status::{self, Subject};
 use crate::telemetry::Reason;
 use crate::time::Instant;
+use crate::trace::{Kind, SpanContext};
 
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -119,15 +120,20 @@ impl Exchanges {
     ) -> Result<Answer, Refused> {
         let asked = Instant::now();
         let deadline = asked + self.config.queue_timeout;
+        let queue = self.tracer.child(&account.trace, "queue", Kind::Internal);
         let admitted = self.admission.admit(question.class, question.bulkhead, deadline).await;
         account.queued += asked.elapsed();
-        let held = (admitted?, self.drain.enter());
+        drop(queue);
+        let span = self.tracer.child(&account.trace, "authorize", Kind::Client);
+        let held = (admitted?, self.drain.enter(), span.clone());
         let began = Instant::now();
         account.passes += 1;
         let (id, method, name) = (exchange.id.as_str(), question.method, question.name.clone());
         let slot = self.status.occupy(Subject { id, method, name, mode: account.mode }, 0);
-        let answer = Box::pin(start_pass(&self.backend, request(&question), slot, held)).await;
+        let request = request(&question, &span.context());
+        let answer = Box::pin(start_pass(&self.backend, request, slot, held)).await;
         account.working += began.elapsed();
+        pass_ended(&span, &answer);
         answer.map_err(|fault| {
             tracing::warn!(id = exchange.id, %fault, "the app did not say whether a call may be made");
             fault_reason(&fault).into()
@@ -153,7 +159,7 @@ impl Exchanges {
     }
 }
 
-fn request(question: &Question<'_>) -> PassRequest {
+fn request(question: &Question<'_>, span: &SpanContext) -> PassRequest {
     let mut headers = question.headers.clone();
     for name in &OF_THE_BODY {
         headers.remove(name);
@@ -161,6 +167,7 @@ fn request(question: &Question<'_>) -> PassRequest {
     remove_conditions(&mut headers);
     headers.insert(ACCEPT, ACCEPTED);
     headers.insert(REQUEST_START, request_start());
+    span.put(&mut headers);
     let Summary { model, is_stream } = question.call;
     let stream = HeaderValue::from_static(if *is_stream { "true" } else { "false" });
     headers.insert(STREAM, stream);

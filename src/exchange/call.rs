@@ -10,16 +10,17 @@ use super::run::Running;
 use super::{Account, Exchanges, KEEP_RESULTS_FOR, Refused, Step};
 use crate::buffers::{Full, Lease};
 use crate::cache::{Key, Scope, Weigh};
-use crate::calls::{Directives, NoReply, Origin, Reply};
+use crate::calls::{Caller, Directives, NoReply, Origin, Reply};
 use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response, Sharing};
 use crate::provider::{self, Failure};
 use crate::status::Waiting;
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 use crate::time::{Duration, Instant, timeout_at};
+use crate::trace::SpanContext;
 
 /// Headers of a call that differ between two tries of the same request.
-const VOLATILE: [&str; 3] = ["x-stainless-retry-count", "idempotency-key", "traceparent"];
+const VOLATILE: [&str; 5] = ["x-stainless-retry-count", "idempotency-key", "traceparent", "tracestate", "baggage"];
 
 /// Headers by which clients are told apart.
 const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
@@ -87,7 +88,7 @@ impl Running {
     async fn make(&self, call: Call) -> (Option<Key>, Finished) {
         let began = Instant::now();
         let key = self.key(&call);
-        let (asked, place) = self.place(call);
+        let (asked, place) = self.place(call, self.trace);
         let recorded = match self.kept(key) {
             Some(kept) => kept,
             None => {
@@ -103,12 +104,12 @@ impl Running {
     }
 
     /// What the provider is asked, and where its answer belongs.
-    pub(super) fn place(&self, call: Call) -> (Asked, Place) {
+    pub(super) fn place(&self, call: Call, trace: SpanContext) -> (Asked, Place) {
         let Call { name, digest, method, url, headers, body, timeout_ms, cache } = call;
         let patience = timeout_ms.map(Duration::from_millis);
         let request = provider::Request { method, url, headers, body, patience };
         let (said, origin) = (directives(cache.unwrap_or_default()), self.request.origin.clone());
-        (Asked { request, said, origin }, Place { name, digest })
+        (Asked { request, said, origin, trace }, Place { name, digest })
     }
 
     /// A result of an earlier exchange that could not use it.
@@ -164,6 +165,8 @@ pub(super) struct Asked {
     pub(super) request: provider::Request,
     said: Directives,
     origin: Origin,
+    /// The span that the call is below.
+    trace: SpanContext,
 }
 
 /// A call's identity in the journal.
@@ -185,7 +188,8 @@ pub(super) async fn open(all: &Exchanges, asked: Asked, client: &HeaderMap) -> R
     let Some(provider) = all.providers.resolve(&asked.request.url) else {
         return Err(Recorded::Error { error: CallError::Connect, message: "no provider has this URL".into() });
     };
-    let reply = all.calls.make(provider, asked.request, &asked.said, client, &asked.origin).await;
+    let caller = Caller { client, origin: &asked.origin, trace: asked.trace };
+    let reply = all.calls.make(provider, asked.request, &asked.said, &caller).await;
     reply.map_err(|no_reply| match no_reply {
         NoReply::NotCached => Recorded::Response(not_cached()),
         NoReply::Failed(failure) => failed(&failure),

@@ -32,6 +32,7 @@ use crate::status::{self, Status, Subject};
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
+use crate::trace::Tracer;
 use users::Users;
 
 pub use account::Account;
@@ -83,6 +84,8 @@ pub struct Exchanges {
     pub drain: Drain,
     /// Where what is under way is shown.
     pub status: Arc<Status>,
+    /// Where spans begin.
+    pub tracer: Tracer,
     /// Results whose exchange could not use them.
     kept: Memory<Recorded>,
     /// Calls of users whom the app names.
@@ -132,6 +135,8 @@ pub struct Parts {
     pub drain: Drain,
     /// Where what is under way is shown.
     pub status: Arc<Status>,
+    /// Where spans begin.
+    pub tracer: Tracer,
     /// What there was before.
     pub lasting: Lasting,
 }
@@ -144,8 +149,20 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 impl Exchanges {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, status, lasting } =
-            parts;
+        let Parts {
+            config,
+            admission,
+            backend,
+            offer,
+            providers,
+            calls,
+            sharing,
+            buffers,
+            drain,
+            status,
+            tracer,
+            lasting,
+        } = parts;
         let Lasting { kept, users, metrics } = lasting;
         Self {
             config,
@@ -158,6 +175,7 @@ impl Exchanges {
             buffers,
             drain,
             status,
+            tracer,
             kept,
             users,
             metrics,

@@ -15,6 +15,7 @@ use crate::handoff::{self, Calls, Direction, Invalid, Journal, Offer, Pass, Sign
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 use crate::time::{Duration, Instant, timeout_at, unix_millis, unix_seconds};
+use crate::trace::{Kind, Span, SpanContext};
 
 /// The part of the deadline that is kept free for the last pass, at most a pass's own time-out.
 const RESERVED_FOR_THE_LAST_PASS: u32 = 10;
@@ -37,6 +38,8 @@ pub(super) struct Running {
     pub(super) leases: Vec<Lease>,
     pub(super) pass: u32,
     pub(super) deadline: Instant,
+    /// The exchange's span.
+    pub(super) trace: SpanContext,
 }
 
 /// What a worker's answer turned out to be.
@@ -88,6 +91,7 @@ impl Exchanges {
             leases: Vec::new(),
             pass: 0,
             deadline,
+            trace: account.trace,
         };
         loop {
             let begun = match running.run(account).await? {
@@ -142,11 +146,15 @@ impl Running {
             0 => (self.request.class, self.deadline.min(asked + self.all.config.queue_timeout)),
             _ => (Class::Resume, self.deadline),
         };
+        let span = self.all.tracer.child(&self.trace, "queue", Kind::Internal);
         let admitted = self.all.admission.admit(class, self.request.bulkhead, deadline).await;
         account.queued += asked.elapsed();
+        span.set("siding.queue.class", class.as_str());
         admitted.map_err(|refusal| {
             self.keep_results();
-            Refused::from(refusal)
+            let refused = Refused::from(refusal);
+            span.failed(refused.reason.as_str());
+            refused
         })
     }
 
@@ -156,16 +164,28 @@ impl Running {
         account.tell(Step::Working);
         let status = &self.all.status;
         let slot = status.occupy(self.request.subject(&self.exchange.id, account.mode, status), self.pass);
-        let held = (permit, self.all.drain.enter());
-        let answer = start_pass(&self.all.backend, self.pass_request(), slot, held).await;
+        let span = self.pass_span();
+        // The span goes with what frees the worker, and ends then.
+        let held = (permit, self.all.drain.enter(), span.clone());
+        let request = self.pass_request(&span.context());
+        let answer = start_pass(&self.all.backend, request, slot, held).await;
         account.working += began.elapsed();
+        pass_ended(&span, &answer);
         answer.map_err(|fault| {
             tracing::warn!(id = self.exchange.id, pass = self.pass, %fault, "the app did not answer");
             fault_reason(&fault).into()
         })
     }
 
-    fn pass_request(&self) -> PassRequest {
+    fn pass_span(&self) -> Span {
+        let span = self.all.tracer.child(&self.trace, "pass", Kind::Client);
+        span.rename(|| format!("pass {}", self.pass));
+        span.set("siding.pass", self.pass);
+        span.set_with("http.request.method", || Some(self.request.method.as_str().to_owned()));
+        span
+    }
+
+    fn pass_request(&self, span: &SpanContext) -> PassRequest {
         let Request { method, target, headers, body, .. } = &self.request;
         let journal = self.journal.frame();
         let mut headers = headers.clone();
@@ -176,6 +196,7 @@ impl Running {
             headers.insert(header::CONTENT_LENGTH, (journal.len() + body.len()).into());
         }
         headers.insert(REQUEST_START, request_start());
+        span.put(&mut headers);
         let pass = Pass { number: self.pass, method: method.as_str(), target, journal: &journal, body };
         if let Some(offer) = self.offer() {
             offer.add_to(&mut headers, &self.exchange, &pass, unix_seconds());
@@ -309,6 +330,20 @@ pub fn request_start() -> HeaderValue {
     let now = Duration::from_millis(unix_millis());
     HeaderValue::from_str(&format!("t={}.{:03}", now.as_secs(), now.subsec_millis()))
         .expect("digits are valid in a header")
+}
+
+/// What became of a pass, as far as the head of its answer tells.
+pub(super) fn pass_ended(span: &Span, answer: &Result<backend::Answer, Fault>) {
+    match answer {
+        Ok(answer) => {
+            span.set("http.response.status_code", answer.status.as_u16());
+            span.set_with("siding.suspended", || handoff::is_call(answer.status, &answer.headers).then_some(true));
+            if answer.status.is_server_error() {
+                span.failed(answer.status.as_str().to_owned());
+            }
+        }
+        Err(fault) => span.failed(fault_reason(fault).as_str()),
+    }
 }
 
 pub(super) fn fault_reason(fault: &Fault) -> Reason {

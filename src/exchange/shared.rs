@@ -21,6 +21,8 @@ use crate::media_type;
 use crate::sharing::{Answer, Head, Publisher, Storable, Unanswered, Wanted, Work};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
+use crate::time::wall_clock;
+use crate::trace::SpanContext;
 
 /// Whom and how the client asked, as far as it or somebody before us says: apps build links and redirects from these.
 const ADDRESSED: [HeaderName; 5] = [
@@ -52,6 +54,8 @@ pub struct Shared<'a> {
     pub is_offered: bool,
     /// The client's request.
     pub request: Request,
+    /// Its span.
+    pub trace: SpanContext,
     /// Who looks on, if this exchange is the one that is run.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -109,7 +113,9 @@ impl Exchanges {
     /// # Cancel safety
     /// Dropping the future is leaving; the exchange goes on while others want its answer.
     pub async fn run_shared(self: &Arc<Self>, shared: Shared<'_>) -> Result<Answer<Refused>, Refused> {
-        let Shared { meaning: Meaning { key, policy }, rule, exchange, is_offered, mut request, observer } = shared;
+        let Shared { meaning: Meaning { key, policy }, rule, exchange, is_offered, mut request, trace, observer } =
+            shared;
+        let asked = wall_clock();
         let wanted = Wanted {
             key,
             policy,
@@ -125,8 +131,12 @@ impl Exchanges {
         // Those who send no credentials are everybody.
         let has_credentials = CREDENTIALS.iter().any(|name| request.headers.contains_key(name));
         let is_public = rule.scope == Scope::All || !has_credentials;
-        let work = Run { exchanges: Arc::clone(self), exchange, request, is_offered, is_public, observer };
-        self.sharing.answer(wanted, work).await.map_err(|unanswered| match unanswered {
+        let work = Run { exchanges: Arc::clone(self), exchange, request, is_offered, is_public, trace, observer };
+        let answer = self.sharing.answer(wanted, work).await;
+        if let Ok(answer) = &answer {
+            let _span = answer.found(&self.tracer, &trace, asked);
+        }
+        answer.map_err(|unanswered| match unanswered {
             Unanswered::NotCached => Reason::NotCached.into(),
             Unanswered::Failed(refused) => refused,
             Unanswered::Abandoned => Reason::Internal.into(),
@@ -141,6 +151,7 @@ struct Run {
     request: Request,
     is_offered: bool,
     is_public: bool,
+    trace: SpanContext,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -151,6 +162,7 @@ impl Work<Refused> for Run {
         let mut answer = loop {
             let mut account = Account::new(Mode::Plain);
             account.observer.clone_from(&self.observer);
+            account.trace = self.trace;
             let (exchange, request) = (self.exchange.clone(), self.request_again());
             let running = self.exchanges.run(self.is_offered, exchange, request, &mut account);
             match Box::pin(running).await {
@@ -163,6 +175,7 @@ impl Work<Refused> for Run {
         let said = ResponseDirectives::of(&answer.headers);
         let varies = varies(&answer.headers);
         let mut head = Head::new(answer.status, answer.headers, Some(self.exchanges.buffers.lease()));
+        head.leader = self.trace;
         head.is_private = varies.is_none()
             || answer.body.is_relayed() // its last pass is for its own client
             || head.headers.contains_key(SET_COOKIE)

@@ -16,6 +16,7 @@ use super::{Config, Failure, Fallback, Request, directory, headers};
 use crate::telemetry::Registry;
 use crate::time::{Duration, Instant, timeout_at};
 use crate::tls::{BadTrust, Trust};
+use crate::trace::Span;
 
 /// One vendor, ready to be called. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -172,20 +173,21 @@ impl Provider {
     }
 
     /// Makes a call and waits for the head of its answer: with retries, with further tries for as long as `more` grants
-    /// them, and with fallbacks while there is no answer. Nobody else is asked once an answer has begun.
+    /// them, and with fallbacks while there is no answer. Nobody else is asked once an answer has begun. `span` is told of
+    /// what happens on the way.
     ///
     /// # Errors
     /// See [`Failure`].
     ///
     /// # Cancel safety
     /// Dropping the future, or the answer's body, cancels the call.
-    pub async fn open(&self, mut request: Request, more: impl Fn() -> bool) -> Result<Opened, Failure> {
+    pub async fn open(&self, mut request: Request, more: impl Fn() -> bool, span: &Span) -> Result<Opened, Failure> {
         let Inner { upstream, fallbacks } = &*self.0;
         let in_flight = upstream.metrics.begin();
         let deadline = Instant::now() + upstream.config.timeouts.total;
         prepare(&mut request, &upstream.config);
         let has_fallback = !fallbacks.is_empty();
-        let mut call = Call { request: &mut request, deadline, has_fallback };
+        let mut call = Call { request: &mut request, deadline, has_fallback, span };
         let tried = upstream.call(&mut call, || !has_fallback && more()).await;
         let answered = if has_fallback && upstream.is_out(&tried) {
             // Boxed, or every call would be as large as one with fallbacks.
@@ -216,9 +218,13 @@ impl Provider {
             let (from, to) = (self.name(), &link.upstream.config.name);
             tracing::debug!(from, to, model = link.model, "a call goes to a fallback");
             link.taken.inc();
+            call.span.event("fallback", || {
+                let model = link.model.clone().map(|model| ("gen_ai.request.model", model.into()));
+                [("siding.provider", to.clone().into())].into_iter().chain(model).collect()
+            });
             drop(last); // gives its place back before another is taken
             let has_fallback = position + 1 < fallbacks.len();
-            let mut redirected = Call { request: &mut request, deadline: call.deadline, has_fallback };
+            let mut redirected = Call { request: &mut request, deadline: call.deadline, has_fallback, span: call.span };
             let tried = link.upstream.call(&mut redirected, || !has_fallback && more()).await;
             let is_out = link.upstream.is_out(&tried);
             let fallback = Fallback { provider: to.clone(), model: link.model.clone() };

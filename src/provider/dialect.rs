@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::secret::Secret;
 
 /// A provider's API shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// OpenAI and the many servers that speak its API.

@@ -298,7 +298,7 @@ impl InFlight {
 
     /// The call failed.
     pub(super) fn failed(self, failure: &Failure) {
-        self.end(failure_word(failure));
+        self.end(failure.as_str());
     }
 
     fn end(mut self, result: &'static str) {
@@ -322,21 +322,6 @@ fn status_word(status: StatusCode) -> &'static str {
         400..=499 => "client_error",
         500..=599 => "server_error",
         _ => "ok",
-    }
-}
-
-fn failure_word(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Connect { .. } => "connect",
-        Failure::ConnectTimeout(_) => "connect_timeout",
-        Failure::FirstByteTimeout(_) => "first_byte_timeout",
-        Failure::IdleTimeout(_) => "idle_timeout",
-        Failure::TotalTimeout(_) => "total_timeout",
-        Failure::Interrupted { .. } => "interrupted",
-        Failure::TooLarge { .. } => "too_large",
-        Failure::Protocol { .. } => "protocol",
-        Failure::NoMemory => "no_memory",
-        Failure::Unavailable { .. } => "unavailable",
     }
 }
 

@@ -238,3 +238,21 @@ pub enum Unasked {
     #[error("its rate limit is used up, or its keys were refused")]
     RateLimit,
 }
+
+impl Failure {
+    /// The word for metrics and traces.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Failure::Connect { .. } => "connect",
+            Failure::ConnectTimeout(_) => "connect_timeout",
+            Failure::FirstByteTimeout(_) => "first_byte_timeout",
+            Failure::IdleTimeout(_) => "idle_timeout",
+            Failure::TotalTimeout(_) => "total_timeout",
+            Failure::Interrupted { .. } => "interrupted",
+            Failure::TooLarge { .. } => "too_large",
+            Failure::Protocol { .. } => "protocol",
+            Failure::NoMemory => "no_memory",
+            Failure::Unavailable { .. } => "unavailable",
+        }
+    }
+}

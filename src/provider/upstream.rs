@@ -16,6 +16,7 @@ use super::transport::{Received, Transport};
 use super::{Config, Failure, HedgeConfig, Request, Unasked};
 use crate::time::{Duration, Instant, sleep, sleep_until, timeout_at};
 use crate::tls::{BadTrust, Trust};
+use crate::trace::{Span, Value};
 
 /// The longest wait for the reset of a rate limit. Beyond it the provider's own answer says more.
 const LONGEST_RESET: Duration = Duration::from_secs(30);
@@ -45,6 +46,8 @@ pub(super) struct Call<'a> {
     pub(super) deadline: Instant,
     /// Whether somebody else can be asked after this.
     pub(super) has_fallback: bool,
+    /// Told of tries after the first.
+    pub(super) span: &'a Span,
 }
 
 /// An answer that began, and the place that it occupies until its end.
@@ -93,6 +96,7 @@ impl Upstream {
             let tried = self.attempt(call, &subject).await;
             if further_keys > 0 && is_about_the_key(&tried) && self.has_key_ready(call, &subject) {
                 further_keys -= 1;
+                call.span.event("another key", || why(&tried));
                 continue;
             }
             let Some(pause) = self.pause(&tried, number, call.deadline) else { return tried };
@@ -100,6 +104,7 @@ impl Upstream {
             if !is_own && !more() {
                 return tried;
             }
+            call.span.event("retry", || why(&tried));
             drop(tried);
             tracing::debug!(provider = self.config.name, number, ?pause, "trying a call again");
             sleep(pause).await;
@@ -237,6 +242,7 @@ impl Upstream {
             }
             self.keys.put(admitted.key, &mut request.headers);
             self.metrics.hedged();
+            call.span.event("hedge", Vec::new);
             Some(async move { self.send(admitted, &request, subject, deadline).await })
         };
         let is_good = |sent: &Result<Begun, Failure>| {
@@ -266,6 +272,14 @@ impl Upstream {
             Failure::TotalTimeout(self.host())
         }
     }
+}
+
+/// What is said of a try that another follows.
+fn why(tried: &Result<Begun, Failure>) -> Vec<(&'static str, Value)> {
+    vec![match tried {
+        Ok(begun) => ("http.response.status_code", begun.received.status.as_u16().into()),
+        Err(failure) => ("error.type", failure.as_str().into()),
+    }]
 }
 
 /// Whether the provider failed, as far as its breaker is concerned: what it refuses on purpose is no failure.

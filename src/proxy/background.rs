@@ -11,7 +11,7 @@ use pingora::protocols::http::ServerSession;
 use super::context::{Context, Stage};
 use super::deliver::Pieces;
 use super::preview::Plan;
-use super::{Gateway, buffered, finish, jobs, respond};
+use super::{Gateway, buffered, finish, jobs, respond, span};
 use crate::background::{Job, Phase, Preferences, Refusal, Rule, Running, TooLarge};
 use crate::buffers::Lease;
 use crate::drain::InFlight;
@@ -24,6 +24,7 @@ use crate::telemetry::access_log::{self, Line};
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::{Instant, timeout_at};
+use crate::trace::{Kind, Span, SpanContext};
 
 /// A request that was read whole, and whose client would rather not wait.
 pub(super) struct Asked<'a> {
@@ -41,6 +42,8 @@ struct Work {
     policy: Policy,
     is_offered: bool,
     began: Instant,
+    /// The span of the request that began it.
+    trace: SpanContext,
 }
 
 /// Begins the job, and tells the client of it, or its answer, if that comes soon enough.
@@ -63,7 +66,8 @@ pub(super) async fn run(
     Preferences::remove(&mut request.headers);
     // Whoever asks for the answer may understand less than who began the job, and its text is told while it comes.
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let work = Work { exchange, request, policy: plan.policy, is_offered: plan.offer.is_some(), began: context.began };
+    let (is_offered, began, trace) = (plan.offer.is_some(), context.began, context.account.trace);
+    let work = Work { exchange, request, policy: plan.policy, is_offered, began, trace };
     let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
     tokio::spawn(carry_out(gateway.clone(), work, running, in_flight));
     let Some(wait) = jobs::patience(gateway, &preferences) else {
@@ -91,6 +95,8 @@ pub(super) async fn run(
 async fn carry_out(gateway: Gateway, work: Work, running: Running, in_flight: (InFlight, Counted)) {
     let mut account = Account::new(Mode::Background);
     account.observer = Some(Arc::new(OnLooker(Arc::clone(running.job()))));
+    let span = gateway.exchanges.tracer.child(&work.trace, "job", Kind::Internal);
+    account.trace = span.context();
     let (id, began) = (work.exchange.id.clone(), work.began);
     let method = work.request.method.clone();
     let path = work.request.target.split('?').next().unwrap_or_default().to_owned();
@@ -106,7 +112,7 @@ async fn carry_out(gateway: Gateway, work: Work, running: Running, in_flight: (I
         None => drop(running),
     }
     account.mode = Mode::Background;
-    note(&gateway, &account, &Told { id: &id, method: &method, path: &path, name, began }, ended);
+    note(&gateway, &account, &Told { id: &id, method: &method, path: &path, name, began, span }, ended);
     drop(in_flight);
 }
 
@@ -117,6 +123,7 @@ struct Told<'a> {
     path: &'a str,
     name: Name,
     began: Instant,
+    span: Span,
 }
 
 /// One outcome per exchange, here too.
@@ -126,6 +133,7 @@ fn note(gateway: &Gateway, account: &Account, told: &Told<'_>, ended: Option<Res
         Some(Err(refused)) => (Outcome::Refused(refused.reason), respond::status(refused.reason).as_u16()),
         None => (Outcome::ClientGone, 0),
     };
+    span::describe(&told.span, told.id, account, outcome, (status != 0).then_some(status));
     let total = told.began.elapsed();
     gateway.exchanges.metrics.ended(account, outcome, total);
     if let Some(cause) = finish::cause(account.mode, outcome, StatusCode::from_u16(status).ok()) {
@@ -145,6 +153,7 @@ fn note(gateway: &Gateway, account: &Account, told: &Told<'_>, ended: Option<Res
         queued: account.queued,
         working: account.working,
         calling: account.calling,
+        trace_id: account.trace.trace_id(),
         user: "",
     });
 }
@@ -174,8 +183,8 @@ async fn produce(
         return Ok(answer.status);
     };
     let meaning = Meaning::of(rule, &request, exchanges);
-    let observer = account.observer.clone();
-    let shared = Shared { meaning, rule, exchange, is_offered, request, observer };
+    let (trace, observer) = (account.trace, account.observer.clone());
+    let shared = Shared { meaning, rule, exchange, is_offered, request, trace, observer };
     match exchanges.run_shared(shared).await? {
         Answer::Stored { entry, status } => {
             running.begin(entry.status, entry.replayed(status)).map_err(too_large)?;

@@ -9,7 +9,7 @@ use pingora::protocols::http::ServerSession;
 use super::context::Context;
 use super::deliver::Pieces;
 use super::{Gateway, buffered, connection, deliver};
-use crate::calls::{Directives, NoReply, Origin, Reply, ReplyBody};
+use crate::calls::{Caller, Directives, NoReply, Origin, Reply, ReplyBody};
 use crate::drain::Drain;
 use crate::exchange::{Account, Broken, Refused};
 use crate::provider::{Failure, Provider, Request};
@@ -43,9 +43,10 @@ pub(super) async fn make(gateway: &Gateway, call: Call<'_>, account: &mut Accoun
     let Call { provider, request, said, client, origin } = call;
     account.calls += 1;
     let began = Instant::now();
+    let caller = Caller { client, origin, trace: account.trace };
     let made = tokio::select! {
         biased;
-        made = gateway.exchanges.calls.make(provider, request, said, client, origin) => {
+        made = gateway.exchanges.calls.make(provider, request, said, &caller) => {
             made.map_err(|no_reply| refused(&no_reply))
         }
         () = gateway.drain.is_cut() => Err(Reason::Draining.into()),

@@ -14,6 +14,7 @@ use crate::status::Slot;
 use crate::telemetry::Outcome;
 use crate::telemetry::outcome::Mode;
 use crate::time::Instant;
+use crate::trace::Span;
 
 /// One request.
 pub struct Context {
@@ -23,6 +24,8 @@ pub struct Context {
     /// The exchange's identity; empty until the request is accepted.
     pub(super) id: String,
     pub(super) account: Account,
+    /// The exchange's span; none until the request is accepted.
+    pub(super) span: Span,
     pub(super) stage: Stage,
     /// The rule that it fell under.
     pub(super) rule: Option<RuleNumber>,
@@ -47,7 +50,7 @@ pub(super) enum Stage {
     /// Its head was read.
     Received,
     /// It is streamed through and holds a worker since.
-    Streaming { permit: Option<(Permit, Slot)>, since: Instant, tries: u32 },
+    Streaming { permit: Option<(Permit, Slot)>, since: Instant, tries: u32, span: Span },
     /// It ended, and the client was told.
     Ended(Outcome),
 }
@@ -60,6 +63,7 @@ impl Context {
             began: Instant::now(),
             id: String::new(),
             account: Account::new(Mode::PassThrough),
+            span: Span::NONE,
             stage: Stage::Received,
             rule: None,
             bytes: None,

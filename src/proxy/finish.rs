@@ -5,11 +5,12 @@ use pingora::prelude::Error;
 use pingora::protocols::http::ServerSession;
 
 use super::context::{Context, Stage};
-use super::{Gateway, pass_through, respond};
+use super::{Gateway, pass_through, respond, span};
 use crate::status::{Cause, Failed, Subject};
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::{self, Line};
 use crate::telemetry::outcome::Mode;
+use crate::trace::Span;
 
 pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
     if let Some(since) = pass_through::streamed_since(&context.stage) {
@@ -23,6 +24,7 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
     context.stage = Stage::Ended(outcome); // frees the worker of a streamed request
     let total = context.began.elapsed();
     gateway.exchanges.metrics.ended(&context.account, outcome, total);
+    span::end(gateway, session, context, outcome);
     let request = session.req_header();
     let status = session.response_written().map(|answer| answer.status);
     gateway.requests.ended(route(gateway, context), context.account.route.as_ref(), &request.method, status, total);
@@ -44,7 +46,9 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
         queued: context.account.queued,
         working: context.account.working,
         calling: context.account.calling,
+        trace_id: context.account.trace.trace_id(),
     });
+    context.span = Span::NONE; // ends it before a shutdown no longer waits for it
     context.in_flight = None;
 }
 

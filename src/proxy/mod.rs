@@ -23,6 +23,7 @@ mod repeated;
 mod request;
 mod respond;
 mod shared;
+mod span;
 mod terminate;
 
 use std::sync::Arc;
@@ -119,9 +120,9 @@ impl ProxyHttp for Current {
         &self,
         session: &mut Session,
         upstream: &mut pingora::http::RequestHeader,
-        _: &mut Context,
+        context: &mut Context,
     ) -> Result<()> {
-        pass_through::request(session, upstream)
+        pass_through::request(session, upstream, context)
     }
 
     async fn response_filter(

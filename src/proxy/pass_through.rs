@@ -16,6 +16,7 @@ use crate::handoff;
 use crate::route::Policy;
 use crate::telemetry::{Outcome, Reason};
 use crate::time::Instant;
+use crate::trace::{Kind, TRACEPARENT, TRACESTATE};
 
 /// Marks an answer that must not reach the client, so that `failed` tells it why.
 const UNEXPECTED_CALL: ErrorType = ErrorType::Custom("UnexpectedCall");
@@ -40,6 +41,7 @@ pub(super) async fn admit(
     let asked = Instant::now();
     let deadline = asked + gateway.config.queue_timeout;
     let can_watch = session.as_downstream_mut().is_body_empty();
+    let queue = gateway.exchanges.tracer.child(&context.account.trace, "queue", Kind::Internal);
     let permit = tokio::select! {
         biased;
         admitted = gateway.exchanges.admission.admit(policy.class, policy.bulkhead, deadline) => {
@@ -49,9 +51,11 @@ pub(super) async fn admit(
         () = gateway.drain.is_cut() => Err(NotAdmitted::Refused(Reason::Draining.into())),
     };
     context.account.queued += asked.elapsed();
+    drop(queue);
     let permit = permit?;
     let slot = gateway.exchanges.status.occupy(finish::subject(gateway, session, context), 0);
-    context.stage = Stage::Streaming { permit: Some((permit, slot)), since: Instant::now(), tries: 0 };
+    let span = gateway.exchanges.tracer.child(&context.account.trace, "pass 0", Kind::Client);
+    context.stage = Stage::Streaming { permit: Some((permit, slot)), since: Instant::now(), tries: 0, span };
     context.account.passes = 1;
     // From here on a worker is busy, and goes on when its client leaves: only the backend leg's end frees it.
     session.as_downstream_mut().set_abort_on_close(false);
@@ -78,7 +82,7 @@ pub(super) async fn peer(config: &Config) -> Result<Box<HttpPeer>> {
 }
 
 /// The same header hygiene as on the buffered path; Pingora removes what concerns one connection.
-pub(super) fn request(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
+pub(super) fn request(session: &Session, upstream: &mut RequestHeader, context: &Context) -> Result<()> {
     let head = session.req_header();
     let client = hygiene::client_address(session);
     let changes = hygiene::request(&head.headers, &head.uri, client.as_deref(), hygiene::is_tls(session));
@@ -89,6 +93,15 @@ pub(super) fn request(session: &Session, upstream: &mut RequestHeader) -> Result
         upstream.insert_header(name, value)?;
     }
     upstream.insert_header(REQUEST_START, request_start())?;
+    if let Stage::Streaming { span, .. } = &context.stage {
+        let span = span.context();
+        if span.is_new() {
+            upstream.remove_header(&TRACESTATE);
+        }
+        if let Some(value) = span.header() {
+            upstream.insert_header(TRACEPARENT, value)?;
+        }
+    }
     Ok(())
 }
 
@@ -99,6 +112,9 @@ pub(super) fn response(
     answer: &mut ResponseHeader,
     context: &mut Context,
 ) -> Result<()> {
+    if let Stage::Streaming { span, .. } = &context.stage {
+        span.set("http.response.status_code", answer.status.as_u16());
+    }
     if let (StatusCode::SWITCHING_PROTOCOLS, Stage::Streaming { permit, .. }) = (answer.status, &mut context.stage) {
         *permit = None; // the connection is the client's own now, not a request of the pool
     }

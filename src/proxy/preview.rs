@@ -8,6 +8,7 @@ use crate::background::{self, Preferences, asks_for_background};
 use crate::cache::Rule;
 use crate::handoff::Offer;
 use crate::route::{Policy, Termination};
+use crate::trace::TRACEPARENT;
 
 /// Headers that are looked at. A request with more is Pingora's to read.
 const MOST_HEADERS: usize = 64;
@@ -126,7 +127,9 @@ fn clear<'a>(request: &httparse::Request<'_, 'a>, head_length: usize) -> Option<
         }
         prefers_background |= asks_for_background(field.name, field.value);
         is_upgrade |= field.name.eq_ignore_ascii_case(header::UPGRADE.as_str());
+        // A request that names its trace never comes again.
         is_self_contained &= !field.name.eq_ignore_ascii_case(header::EXPECT.as_str())
+            && !field.name.eq_ignore_ascii_case(TRACEPARENT.as_str())
             && (!field.name.eq_ignore_ascii_case(header::CONNECTION.as_str())
                 || field.value.eq_ignore_ascii_case(b"keep-alive"));
     }
@@ -167,6 +170,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n", true),
             ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", false),
             ("GET / HTTP/1.1\r\nConnection: keep-alive, x-a\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nTraceParent: 00-\r\n\r\n", false),
             ("POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", false),
             ("GET / HTTP/1.0\r\n\r\n", false),
         ] {

@@ -9,7 +9,7 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::preview::{Plan, Preview};
-use super::{Gateway, deliver};
+use super::{Gateway, deliver, span};
 use crate::cache::{CacheStatus, Entry};
 use crate::exchange::Account;
 use crate::route::Policy;
@@ -130,7 +130,9 @@ fn answer(entry: &Entry, found: CacheStatus) -> BytesMut {
 
 /// One outcome per request, here too.
 fn note(gateway: &Gateway, policy: Policy, head: &[u8], status: StatusCode, began: Instant, is_written: bool) {
-    let account = Account::new(Mode::Shared);
+    let span = span::of_repeated(gateway, began);
+    let mut account = Account::new(Mode::Shared);
+    account.trace = span.context();
     let outcome = if is_written { Outcome::Answered } else { Outcome::ClientGone };
     let total = began.elapsed();
     gateway.exchanges.metrics.ended(&account, outcome, total);
@@ -157,5 +159,6 @@ fn note(gateway: &Gateway, policy: Policy, head: &[u8], status: StatusCode, bega
         queued: account.queued,
         working: account.working,
         calling: account.calling,
+        trace_id: account.trace.trace_id(),
     });
 }

@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use super::context::Context;
 use super::pass_through::NotAdmitted;
 use super::preview::Preview;
-use super::{Gateway, buffered, jobs, pass_through, respond};
+use super::{Gateway, buffered, jobs, pass_through, respond, span};
 use crate::exchange::Refused;
 use crate::handoff::Exchange;
 use crate::telemetry::Reason;
@@ -35,7 +35,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, context: &mut 
     }
 }
 
-/// Gives the request its identity, if it can be served at all.
+/// Gives the request its identity and its place in a trace, if it can be served at all.
 pub(super) fn accept(
     gateway: &Gateway,
     session: &ServerSession,
@@ -43,6 +43,7 @@ pub(super) fn accept(
 ) -> std::result::Result<Exchange, Refused> {
     let exchange = gateway.exchanges.begin();
     context.id.clone_from(&exchange.id);
+    span::begin(gateway, session, context);
     if names_host(session) { Ok(exchange) } else { Err(Reason::BadRequest.into()) }
 }
 

@@ -32,6 +32,9 @@ struct Problem<'a> {
     detail: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     exchange: &'a str,
+    /// So that a user's report finds its trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ProviderError>,
 }
@@ -83,7 +86,8 @@ pub(super) async fn problem(
     let called = context.is_some_and(|context| matches!(context.account.mode, Mode::Egress | Mode::Terminate));
     let error = called.then(|| ProviderError { message: format!("{title}. {detail}"), kind: error_type(status), code });
     let kind = format!("{PROBLEM_TYPE}{code}");
-    let problem = Problem { kind, title, status: status.as_u16(), detail, exchange, error };
+    let trace_id = context.and_then(|context| context.account.trace.trace_id()).map(|trace| trace.to_string());
+    let problem = Problem { kind, title, status: status.as_u16(), detail, exchange, trace_id, error };
     let body = serde_json::to_vec(&problem).expect("strings always serialise");
     let mut head = ResponseHeader::build(status, Some(5))?;
     for (name, value) in

@@ -50,7 +50,8 @@ pub(super) async fn run(
     }
     drop(bytes);
     let conditions = conditions(&request.headers);
-    let shared = Shared { meaning, rule, exchange, is_offered: plan.offer.is_some(), request, observer: None };
+    let trace = context.account.trace;
+    let shared = Shared { meaning, rule, exchange, is_offered: plan.offer.is_some(), request, trace, observer: None };
     let running = Box::pin(buffered::contained(gateway.exchanges.run_shared(shared)));
     let ended = tokio::select! {
         biased;
@@ -76,6 +77,8 @@ async fn answered(
     conditions: &HeaderMap,
 ) -> Result<bool> {
     connection::close_if_draining(gateway, session);
+    let (Answer::Stored { status: found, .. } | Answer::Live { status: found, .. }) = &answer;
+    context.span.set("siding.cache.result", found.as_str());
     let outcome = match answer {
         Answer::Stored { entry, status } => {
             stored(session, &entry, status, is_unchanged(conditions, &entry.headers)).await

@@ -27,7 +27,7 @@ use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 
 /// What a provider is told of a client's headers. Nothing else: an app may take any header for a credential.
-const TOWARDS_PROVIDER: [HeaderName; 10] = [
+const TOWARDS_PROVIDER: [HeaderName; 8] = [
     ACCEPT,
     CONTENT_TYPE,
     CONTENT_ENCODING,
@@ -36,8 +36,6 @@ const TOWARDS_PROVIDER: [HeaderName; 10] = [
     HeaderName::from_static("anthropic-beta"),
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
 ];
 
 /// Parameters of a query in which clients send credentials.

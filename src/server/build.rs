@@ -14,7 +14,7 @@ use super::parts::Foundation;
 use super::reload::{self, Source};
 use super::sockets::Sockets;
 use super::upgrade::{self, Program};
-use super::{drain, listener, signals, watch};
+use super::{drain, listener, signals, traces, watch};
 use crate::config::Config;
 use crate::tls::BadTrust;
 
@@ -76,6 +76,9 @@ pub fn run(config: Config, source: Source, taken_from: Option<&Path>) -> Result<
     }
     server.add_service(background_service("watch", watch::Watch::new(Arc::clone(&live))));
     server.add_service(background_service("reload", reload::Reload::new(source, Arc::clone(&live))));
+    if let Some(exporter) = live.foundation().exporter() {
+        server.add_service(background_service("traces", traces::Traces::new(exporter)));
+    }
     tracing::info!(
         listen = %listener::describe(&config.server),
         backend = %config.backend.address,
@@ -94,7 +97,7 @@ fn pingora_conf(config: &Config) -> ServerConf {
         threads: config.server.threads,
         // `drain::Signals` ends the process as soon as nothing is in flight; this is how long Pingora keeps the
         // runtimes alive for it at the most.
-        grace_period_seconds: Some((config.server.drain + drain::LAST_WORDS).as_secs() + 1),
+        grace_period_seconds: Some((config.server.drain + drain::AFTERWARDS).as_secs() + 1),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     }

@@ -16,9 +16,14 @@ use super::supervisor;
 use super::upgrade::{self, Program};
 use crate::drain::Drain;
 use crate::time::{Duration, Instant, sleep_until, timeout};
+use crate::trace::Tracer;
 
 /// How long answers to exchanges that were cut off may take to be written.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the last spans may take to be exported.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+/// The most that an end takes after its deadline.
+pub(super) const AFTERWARDS: Duration = LAST_WORDS.saturating_add(LAST_SPANS);
 /// How long a connection may be silent at the least when no more are accepted: the last one was opened only now.
 const LAST_CHANCE: Duration = Duration::from_millis(250);
 /// How long connections may be silent that another process's clients left here: nobody waits for this process's end.
@@ -115,9 +120,10 @@ impl Signals {
     /// Pingora sleeps through its grace period on this runtime's thread, so the end has a thread of its own.
     fn finish(&self, silence: Duration) {
         let (drain, deadline) = (self.drain().clone(), self.live.started().server.drain);
+        let tracer = self.live.foundation().tracer.clone();
         let silent_until = Instant::now() + silence.min(deadline);
         drain.stop(silent_until);
-        std::thread::spawn(move || finish(&drain, silent_until, deadline));
+        std::thread::spawn(move || finish(&drain, &tracer, silent_until, deadline));
     }
 }
 
@@ -144,7 +150,7 @@ impl ShutdownSignalWatch for Signals {
 }
 
 /// Ends the process: when nothing is in flight and nobody connected any more, or when time is up.
-fn finish(drain: &Drain, silent_until: Instant, deadline: Duration) {
+fn finish(drain: &Drain, tracer: &Tracer, silent_until: Instant, deadline: Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     if let Ok(runtime) = runtime {
         let all_gone = async {
@@ -158,6 +164,7 @@ fn finish(drain: &Drain, silent_until: Instant, deadline: Duration) {
                 // What does not end even then is not worth waiting for.
                 let _ = timeout(LAST_WORDS, drain.idle()).await;
             }
+            tracer.flush(LAST_SPANS).await;
         });
     }
     tracing::info!("bye");

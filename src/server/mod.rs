@@ -15,6 +15,7 @@ mod restart;
 mod signals;
 mod sockets;
 mod supervisor;
+mod traces;
 mod upgrade;
 mod watch;
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::build::StartError;
 use crate::admission::Admission;
 use crate::backend::Backend;
@@ -19,6 +21,7 @@ use crate::route::{self, Table};
 use crate::sharing::{Common, Sharing};
 use crate::status::Status;
 use crate::telemetry::Registry;
+use crate::trace::{Exporter, Tracer};
 use crate::usage::{Meter, Models};
 use crate::workers::Workers;
 
@@ -26,6 +29,9 @@ use crate::workers::Workers;
 pub(super) struct Foundation {
     pub(super) registry: Registry,
     pub(super) drain: Drain,
+    /// As the configuration of the start says.
+    pub(super) tracer: Tracer,
+    exporter: Mutex<Option<Exporter>>,
     pub(super) admission: Arc<Admission>,
     pub(super) buffers: Buffers,
     pub(super) common: Arc<Common>,
@@ -51,6 +57,7 @@ impl Foundation {
         let registry = Registry::new()?;
         registry.info("build_info", "The version that runs.", "version", env!("CARGO_PKG_VERSION"));
         let drain = Drain::new();
+        let (tracer, exporter) = Tracer::new(config.tracing.clone(), &registry)?;
         let common = Common::new(config.sharing, drain.clone(), &registry);
         let rules = config.routes.iter().filter_map(|route| route.background.as_ref());
         Ok(Self {
@@ -65,8 +72,15 @@ impl Foundation {
             models: Models::default(),
             common,
             drain,
+            tracer,
+            exporter: Mutex::new(exporter),
             registry,
         })
+    }
+
+    /// What takes spans to the collector, if there is one, for whoever runs it: once.
+    pub(super) fn exporter(&self) -> Option<Exporter> {
+        self.exporter.lock().take()
     }
 
     /// Everything that a configuration decides. Of `before`, what did not change is kept, with all it has learnt.
@@ -81,6 +95,7 @@ impl Foundation {
         if config.workers.follow.is_some() && before.is_some() {
             admission.workers = self.admission.workers(); // as was seen last
         }
+        let tracer = self.tracer.reconfigured(&config.tracing);
         // Nothing fails from here on.
         self.status.show_paths(config.server.status_paths);
         let bulkheads = self.admission.reconfigure(admission, &route::bulkheads(&config.routes));
@@ -90,11 +105,12 @@ impl Foundation {
             backend,
             offer: offer(config, &providers),
             providers,
-            calls: self.calls(config),
+            calls: self.calls(config, &tracer),
             sharing: self.answers.clone(),
             buffers: self.buffers.clone(),
             drain: self.drain.clone(),
             status: Arc::clone(&self.status),
+            tracer,
             lasting: self.exchanges.clone(),
         };
         let exchanges = Arc::new(Exchanges::new(parts));
@@ -105,10 +121,10 @@ impl Foundation {
         Ok(Generation { exchanges, gateway, workers })
     }
 
-    fn calls(&self, config: &Config) -> Calls {
+    fn calls(&self, config: &Config, tracer: &Tracer) -> Calls {
         let names: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
         let meter = Meter::new(config.prices.clone(), &names, Arc::clone(&self.models), &self.registry);
-        Calls::new(config.calls.clone(), self.calls.clone(), self.buffers.clone(), Arc::new(meter))
+        Calls::new(config.calls.clone(), self.calls.clone(), self.buffers.clone(), Arc::new(meter), tracer.clone())
     }
 }
 

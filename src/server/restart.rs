@@ -1,6 +1,7 @@
 //! What a running process cannot change: sockets and threads are bound, memory is laid out.
 
 use crate::config::Config;
+use crate::trace::{Endpoint, Resource};
 
 /// The keys in which `wanted` differs from what runs since the start, and which only a restart can change.
 pub(super) fn needed(started: &Config, wanted: &Config) -> Vec<&'static str> {
@@ -20,6 +21,7 @@ pub(super) fn needed(started: &Config, wanted: &Config) -> Vec<&'static str> {
         ("server.buffered", started.buffered != wanted.buffered),
         ("server.watch", old.watch != new.watch),
         ("log", old_log.format != new_log.format || old_log.filter != new_log.filter),
+        ("tracing.endpoint", collector(started) != collector(wanted)),
         ("cache.capacity", old_store.capacity != new_store.capacity),
         ("cache.max_entry", old_store.max_entry != new_store.max_entry),
         ("cache.max_followers", started.sharing.max_followers != wanted.sharing.max_followers),
@@ -27,6 +29,11 @@ pub(super) fn needed(started: &Config, wanted: &Config) -> Vec<&'static str> {
         ("routes.background.webhook", reaches_over_tls(wanted) && !reaches_over_tls(started)),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// Where spans go, and what they say of this process.
+fn collector(config: &Config) -> (Option<&Endpoint>, &Resource) {
+    (config.tracing.endpoint.as_ref(), &config.tracing.resource)
 }
 
 /// Whether a receiver of webhooks is reached over TLS: whom to trust is read once.
@@ -48,8 +55,10 @@ mod tests {
     #[test]
     fn what_is_bound_needs_a_restart_and_what_is_only_followed_does_not() {
         let started = config("");
-        let same = "[backend]\nworkers = 3\n[[routes]]\npath = \"/a\"\nmax_workers = 1\n[cache]\nttl = \"1m\"\n";
+        let same = "[backend]\nworkers = 3\n[[routes]]\npath = \"/a\"\nmax_workers = 1\n[cache]\nttl = \"1m\"\n[tracing]\nsample = 1.0\n";
         assert!(needed(&started, &config(same)).is_empty());
+        let spans = config("[tracing]\nendpoint = \"http://127.0.0.1:4318\"\n");
+        assert_eq!(needed(&started, &spans), ["tracing.endpoint"]);
         let other = "[server]\nlisten = [\"127.0.0.1:1\"]\nthreads = 7\n[cache]\ncapacity = \"8MiB\"\n";
         assert_eq!(needed(&started, &config(other)), ["server.listen", "server.threads", "cache.capacity"]);
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::Wanted;
 use crate::buffers::{Full, Lease};
 use crate::cache::{CACHE_STATUS, CacheStatus, Key, KeyBuilder, lasting};
+use crate::trace::SpanContext;
 use crate::usage::Receipt;
 
 /// What is shared besides an answer's bytes.
@@ -27,6 +28,8 @@ pub struct Head {
     pub is_private: bool,
     /// What the answer cost, from its end on.
     pub receipt: Arc<OnceLock<Receipt>>,
+    /// The span of whoever did the work.
+    pub leader: SpanContext,
     /// Memory that the bytes occupy.
     held: Option<Arc<Mutex<Lease>>>,
 }
@@ -43,6 +46,7 @@ impl Head {
             variant: None,
             is_private: false,
             receipt: Arc::default(),
+            leader: SpanContext::NONE,
             held,
         }
     }

@@ -11,6 +11,7 @@
 
 mod answer;
 mod common;
+mod found;
 mod head;
 mod lead;
 mod metrics;

@@ -1,12 +1,13 @@
 //! One line an exchange. It must never hold a header value, a query or a body.
 
+use std::fmt::Display;
+
 use crate::time::Duration;
 
 use super::outcome::{Mode, Outcome};
 
 /// What one access line says.
-#[derive(Debug)]
-pub struct Line<'a> {
+pub struct Line<'a, T> {
     /// The exchange, as in `Siding-Id`.
     pub id: &'a str,
     /// The request method.
@@ -33,6 +34,8 @@ pub struct Line<'a> {
     pub working: Duration,
     /// Thereof waiting for providers.
     pub calling: Duration,
+    /// The trace it belongs to, in hexadecimal.
+    pub trace_id: Option<T>,
 }
 
 /// Whether lines go anywhere.
@@ -41,7 +44,7 @@ pub fn is_wanted() -> bool {
 }
 
 /// Writes the line at level `info`, target `siding::access`.
-pub fn write(line: &Line<'_>) {
+pub fn write(line: &Line<'_, impl Display>) {
     tracing::info!(
         target: "siding::access",
         id = line.id,
@@ -50,6 +53,7 @@ pub fn write(line: &Line<'_>) {
         status = line.status,
         mode = line.mode.as_str(),
         outcome = line.outcome.as_str(),
+        trace_id = line.trace_id.as_ref().map(tracing::field::display),
         user = (!line.user.is_empty()).then_some(line.user),
         passes = line.passes,
         calls = line.calls,

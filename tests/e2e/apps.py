@@ -27,6 +27,7 @@ ADDED = {
     "X-FORWARDED-FOR",  # the client's address, which a direct app sees on its socket
     "X-FORWARDED-PROTO",  # the client's scheme, likewise
     "X-REQUEST-START",  # when the pass began
+    "TRACEPARENT",  # the span that the pass is
     "CONNECTION",  # concerns one connection
     "EXPECT",  # met by the proxy
     "TE",  # concerns one connection

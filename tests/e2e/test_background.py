@@ -585,9 +585,9 @@ def with_webhook(receiver: ScriptedWorker) -> dict[str, Any]:
 
 
 def normal(response: Response) -> tuple[int, list[str], dict[str, Any]]:
-    """A problem without what differs between any two: its exchange and its length."""
+    """A problem without what differs between any two: its exchange, its trace and its length."""
     problem = assert_problem(response, 404, "job-unknown")
-    return response.status, sorted(name for name, _ in response.headers), problem | {"exchange": ""}
+    return response.status, sorted(name for name, _ in response.headers), problem | {"exchange": "", "trace_id": ""}
 
 
 def set_already() -> threading.Event:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
+import sys
 
+import jsonschema
 import pytest
 from harness.addresses import free_address, listens
+from harness.process import ROOT
 from harness.siding import BINARY
 from harness.signing import SECRET
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 GOOD = {"SIDING_SECRET": SECRET}
 
@@ -211,3 +221,67 @@ def test_certificates_that_cannot_be_used_are_named(tls, said, file):
     assert ended.returncode == 64
     assert said in ended.stderr
     assert "panicked" not in ended.stderr
+
+
+SCHEMA = json.loads((ROOT / "config" / "siding.schema.json").read_text())
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = [
+    pytest.param(text, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, text in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))
+]
+
+
+def reasons(text: str) -> list[str]:
+    """Why the schema refuses a configuration."""
+    errors = jsonschema.Draft7Validator(SCHEMA).iter_errors(tomllib.loads(text))
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+def test_the_schema_is_one_and_is_printed():
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    assert json.loads(siding("schema").stdout) == SCHEMA
+
+
+def test_the_schema_takes_the_reference():
+    reference = siding("defaults").stdout
+    assert reasons(reference) == []
+    everything = re.sub(r"^# (?=(\[.*\]|[a-z_0-9]+ = .*)$)", "", reference, flags=re.MULTILINE)
+    assert len(tomllib.loads(everything)["routes"][0]) > 5, "what is commented out is there"
+    assert reasons(everything) == []
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_the_schema_takes_the_examples_of_the_pages(text):
+    # Some show a part of a provider.
+    assert reasons(text) == [] or reasons(f"[providers.a]\n{text}") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("serve = {}", "$"),
+        ("server.drian = '60s'", "$.server"),
+        ("providers.a.timeout.forever = '1s'", "$.providers.a.timeout"),
+        ("routes = [{path = '/a', clas = 'batch'}]", "$.routes[0]"),
+        ("routes = [{path = 'a'}]", "$.routes[0].path"),
+        ("routes = [{path = '/a', background = {hook = 'x'}}]", "$.routes[0].background"),
+        ("backend.timeout = 25", "$.backend.timeout"),
+        ("backend.timeout = '25'", "$.backend.timeout"),
+        ("server.max_body = '8 bananas'", "$.server.max_body"),
+        ("server.listen = ['localhost']", "$.server.listen[0]"),
+        ("backend.workers = -1", "$.backend.workers"),
+        ("log.format = 'xml'", "$.log.format"),
+        ("providers.a.dialect = 'klingon'", "$.providers.a.dialect"),
+        ("providers.a.breaker = true", "$.providers.a.breaker"),
+    ],
+)
+def test_the_schema_refuses_what_siding_refuses(text, place, file):
+    assert [reason.partition(": ")[0] for reason in reasons(text)] == [place]
+    assert siding("check", "--config", file(text), environment=GOOD).returncode == 64
+
+
+@pytest.mark.parametrize("text", ["server.drain = '1h 30m'", "server.drain = '0s'", "server.max_body = '1.5 MB'"])
+def test_the_schema_takes_what_siding_takes(text, file):
+    assert reasons(text) == []
+    assert siding("check", "--config", file(text), environment=GOOD).stdout == "the configuration is valid\n"

@@ -142,7 +142,7 @@ def test_no_credential_of_the_client_reaches_the_provider_and_none_of_the_provid
     [call] = provider.requests
     assert CLIENT_KEY.encode() not in call.head + call.content
     assert call.target == "/v1/chat/completions?api-version=1"
-    kept = {"content-type", "openai-beta", "user-agent", "accept-encoding", "host", "content-length"}
+    kept = {"content-type", "openai-beta", "user-agent", "accept-encoding", "host", "content-length", "traceparent"}
     assert {name.lower() for name, _ in call.headers} == kept | ({"authorization"} if keyed else set())
     assert PROVIDER_KEY.encode() not in response.raw
     assert response.header("x-request-id") == "r"

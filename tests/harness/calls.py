@@ -49,7 +49,7 @@ def assert_problem(response: Response, status: int, word: str) -> dict[str, Any]
     assert problem["status"] == status
     assert problem["title"]
     assert problem["detail"]
-    assert set(problem) <= {"type", "title", "status", "detail", "exchange", "error"}
+    assert set(problem) <= {"type", "title", "status", "detail", "exchange", "trace_id", "error"}
     if "error" in problem:
         assert set(problem["error"]) == {"message", "type", "code"}
         assert problem["error"]["code"] == word

@@ -1,5 +1,6 @@
 //! The app and its queue.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
@@ -7,7 +8,7 @@ use super::super::units::{Parsed, Period, Size, Workers};
 use super::address;
 use crate::backend::Address;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Backend {
     pub(in crate::config) address: Parsed<Address>,
@@ -21,7 +22,7 @@ pub(in crate::config) struct Backend {
     pub(in crate::config) queue: Queue,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Queue {
     pub(in crate::config) capacity: usize,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -9,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::super::defaults as d;
 use super::super::units::{Period, Size};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Background {
     pub(in crate::config) path: String,
@@ -23,7 +24,7 @@ pub(in crate::config) struct Background {
 }
 
 /// Whose a job is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum JobOwner {
     #[default]
@@ -38,7 +39,7 @@ pub(in crate::config) enum RouteBackground {
     On(RouteJobs),
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct RouteJobs {
     pub(in crate::config) webhook: Option<String>,

@@ -1,12 +1,13 @@
 //! How calls share answers.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
 use super::super::units::{Period, Size};
 use crate::calls::When;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Cache {
     pub(in crate::config) capacity: Size,

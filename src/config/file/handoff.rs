@@ -1,11 +1,12 @@
 //! What the app may hand over.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
 use super::super::units::{Period, Size};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Handoff {
     pub(in crate::config) enabled: bool,

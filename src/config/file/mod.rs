@@ -8,9 +8,11 @@ mod prices;
 mod providers;
 mod routes;
 mod server;
+mod tracing;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::defaults as d;
@@ -22,6 +24,7 @@ use backend::Backend;
 use background::Background;
 use handoff::Handoff;
 use server::Server;
+use tracing::Tracing;
 
 pub(super) use background::{JobOwner, RouteBackground, RouteJobs};
 pub(super) use cache::Cache;
@@ -31,11 +34,12 @@ pub(super) use routes::{Class, Route, RouteCache, RouteScope, Terminate};
 pub(super) use server::Tls;
 
 /// The whole file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct File {
     pub(in crate::config) server: Server,
     pub(in crate::config) log: Log,
+    pub(in crate::config) tracing: Tracing,
     pub(in crate::config) backend: Backend,
     pub(in crate::config) handoff: Handoff,
     pub(in crate::config) providers: Option<BTreeMap<String, Provider>>,
@@ -45,7 +49,7 @@ pub struct File {
     pub(in crate::config) routes: Vec<Route>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Log {
     pub(in crate::config) format: Format,

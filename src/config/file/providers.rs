@@ -1,5 +1,6 @@
 //! LLM vendors.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
@@ -7,7 +8,7 @@ use super::super::units::{Parsed, Period, Switch};
 use crate::provider::{BaseUrl, Dialect};
 
 /// `dialect` and `base_url` are required; that is checked with the values, so that all faults show at once.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Provider {
     pub(in crate::config) dialect: Option<Dialect>,
@@ -24,7 +25,7 @@ pub(in crate::config) struct Provider {
     pub(in crate::config) fallback: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Timeouts {
     pub(in crate::config) connect: Period,
@@ -33,14 +34,14 @@ pub(in crate::config) struct Timeouts {
     pub(in crate::config) total: Period,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Retry {
     pub(in crate::config) attempts: u32,
     pub(in crate::config) budget: f64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Breaker {
     pub(in crate::config) failures: f64,
@@ -50,14 +51,14 @@ pub(in crate::config) struct Breaker {
     pub(in crate::config) probes: u32,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Concurrency {
     pub(in crate::config) max: usize,
     pub(in crate::config) min: Option<usize>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Hedge {
     pub(in crate::config) after: Period,

@@ -1,5 +1,6 @@
 //! Rules for requests.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
@@ -8,7 +9,7 @@ use super::RouteBackground;
 use crate::route::Pattern;
 
 /// `path` is required; that is checked with the values, so that all faults show at once.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Route {
     pub(in crate::config) path: Option<Parsed<Pattern>>,
@@ -22,7 +23,7 @@ pub(in crate::config) struct Route {
 }
 
 /// Requests that a provider answers. `provider` is required.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Terminate {
     pub(in crate::config) provider: Option<String>,
@@ -32,7 +33,7 @@ pub(in crate::config) struct Terminate {
 }
 
 /// Whole answers of a route.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct RouteCache {
     pub(in crate::config) ttl: Period,
@@ -43,7 +44,7 @@ pub(in crate::config) struct RouteCache {
     pub(in crate::config) client_directives: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum RouteScope {
     #[default]
@@ -51,7 +52,7 @@ pub(in crate::config) enum RouteScope {
     Public,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Class {
     #[default]

@@ -1,5 +1,6 @@
 //! Listeners and what clients may do on them.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::defaults as d;
@@ -7,7 +8,7 @@ use super::super::units::{Parsed, Period, Size};
 use super::address;
 use crate::backend::Address;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Server {
     pub(in crate::config) listen: Vec<Parsed<Address>>,
@@ -28,7 +29,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) status_paths: bool,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Tls {
     pub(in crate::config) cert: String,

@@ -9,6 +9,7 @@ mod routes;
 mod secrets;
 mod server;
 mod terminate;
+mod tracing;
 
 use std::path::PathBuf;
 
@@ -53,11 +54,13 @@ pub(in crate::config) fn validate(
     let (calls, sharing) = check.cache(file);
     let prices = check.prices(file);
     let background = check.background(file);
+    let tracing = check.tracing(file);
     let server = check.server(file);
     let workers = file.backend.workers.at_first().saturating_mul(file.backend.threads);
     Some(Config {
         server,
         log: Log { format: file.log.format, filter: file.log.filter.clone() },
+        tracing,
         proxy: proxy_config(file, &address),
         backend: backend::Config {
             address,

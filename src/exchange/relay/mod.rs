@@ -32,6 +32,7 @@ use crate::status::Waiting;
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 use crate::time::{Duration, Instant, sleep_until, timeout};
+use crate::trace::{Kind, Span};
 
 use stream::Stream;
 
@@ -51,6 +52,8 @@ pub(super) struct Begun {
     place: Place,
     began: Instant,
     suspended: (Suspended, Waiting),
+    /// From the call to the end of the stream.
+    span: Span,
     /// Memory of the call's body.
     _body: Lease,
 }
@@ -84,7 +87,8 @@ impl Running {
         let began = Instant::now();
         let key = self.key(&call);
         let waiting = self.waiting(std::slice::from_ref(&call), Mode::Relay);
-        let (asked, place) = self.place(call);
+        let span = self.all.tracer.child(&self.trace, "relay", Kind::Internal);
+        let (asked, place) = self.place(call, span.context());
         if let Some(kept) = self.kept(key) {
             self.add(key, place.finished(self.pass, began, kept))?;
             return Ok(None);
@@ -96,7 +100,7 @@ impl Running {
         let stream = Stream::new(Arc::clone(&self.all), opening, (format, api), room, deadline);
         let handoff::Relay { status, headers, outlives_client, .. } = relay;
         let begun =
-            Begun { stream, outlives_client, status, headers, format, key, place, began, suspended, _body: body };
+            Begun { stream, outlives_client, status, headers, format, key, place, began, suspended, span, _body: body };
         Ok(Some(Box::new(begun)))
     }
 }
@@ -177,7 +181,10 @@ impl Drop for Relay {
         let may_wait = match begun.outlives_client {
             true => Duration::MAX,
             false if begun.stream.has_ended() || begun.stream.has_last_event() => LAST_BYTES,
-            false => return running.all.metrics.relayed("client_gone"),
+            false => {
+                begun.span.set("siding.relay.result", "client_gone");
+                return running.all.metrics.relayed("client_gone");
+            }
         };
         runtime.spawn(async move {
             let rest = async { while begun.stream.next().await.is_some() {} };
@@ -190,9 +197,11 @@ impl Drop for Relay {
 
 /// Lets the app save what came.
 async fn conclude(mut running: Running, begun: Box<Begun>) {
-    let Begun { stream, key, place, began, suspended, .. } = *begun;
-    drop(suspended);
-    running.all.metrics.relayed(if stream.is_complete() { "complete" } else { "broken" });
+    let Begun { stream, key, place, began, suspended, span, .. } = *begun;
+    let result = if stream.is_complete() { "complete" } else { "broken" };
+    span.set("siding.relay.result", result);
+    drop((suspended, span));
+    running.all.metrics.relayed(result);
     let (recorded, relayed, lease) = stream.recorded();
     let mut finished = place.finished(running.pass, began, recorded);
     finished.relayed = Some(relayed);
@@ -220,6 +229,7 @@ async fn conclude(mut running: Running, begun: Box<Begun>) {
 /// Runs to the app's answer, which nobody reads. Nobody waits either, so a busy or restarting app is tried again.
 async fn last_passes(running: &mut Running) -> Result<StatusCode, Refused> {
     let mut account = Account::new(Mode::Relay);
+    account.trace = running.trace;
     loop {
         match running.run(&mut account).await {
             Ok(Turned::Answer(mut answer)) => {
