@@ -14,7 +14,7 @@ from harness.load_driver import LoadDriver
 from harness.siding import Siding
 from stub import Stub
 
-# Streamed through by Pingora on connections that are kept and on new ones, and exchanges with a call, each in an open loop.
+# Streamed through by Pingora on kept connections and on new ones, and exchanges with a call: each in an open loop.
 KEPT_RATE, FRESH_RATE, CHATS_RATE = 300, 100, 100
 LATENCY = "1s"
 SETTINGS: dict[str, Any] = {
