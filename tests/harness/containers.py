@@ -21,6 +21,8 @@ CONTAINERS = """\
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
+tmp_dir = "{folder}/tmp"
+lock_type = "file"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
@@ -34,7 +36,7 @@ class ContainersFailed(Exception):
 
 
 class Containers:
-    """A context manager: at its end containers are killed and everything in the folder is removed."""
+    """A folder with its own images, containers and volumes, until `remove` is called."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,10 +46,8 @@ class Containers:
         for file, text in settings.values():
             (folder / file).write_text(text.format(folder=folder))
 
-    def __enter__(self) -> Containers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def remove(self) -> None:
+        """Kills what runs and removes everything."""
         self.podman("pod", "rm", "--force", "--all", "--time", "0")
         # It knows which mounts to undo, which removing files does not.
         self.podman("system", "reset", "--force")

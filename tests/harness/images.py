@@ -14,12 +14,11 @@ from harness.process import BINARIES, ROOT
 
 SIDING = "localhost/siding:test"
 CHAT = "localhost/chat:test"
-SIMULATED_LLM = "localhost/simulated-llm:test"
 PYTHON = "localhost/python:test"
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # What Python can do without, and what is not needed to serve the project.
-NOT_OF_PYTHON = ("__pycache__", "site-packages", "test", "idlelib", "ensurepip", "config-*")
+NOT_OF_PYTHON = ("site-packages", "test", "idlelib", "ensurepip", "config-*")
 NOT_OF_PACKAGES = ("*.po", "*.pyi", "*.a", "include", "tests", "granian", "gevent", "greenlet", "pip")
 
 
@@ -29,14 +28,6 @@ def build_siding(containers: Containers, folder: Path) -> None:
     _copy_program(BINARIES / "siding", image, Path("/siding"))
     _copy(CERTIFICATES.resolve(), image, CERTIFICATES)
     containers.build(ROOT / "deploy" / "Dockerfile", SIDING, ROOT, {"build": str(folder)})
-
-
-def build_simulated_llm(containers: Containers, folder: Path) -> None:
-    """An image of the provider."""
-    _copy_program(BINARIES / "simulated-llm", folder / "image", Path("/simulated-llm"))
-    dockerfile = folder / "Dockerfile"
-    dockerfile.write_text('FROM scratch\nCOPY image /\nENTRYPOINT ["/simulated-llm"]\n')
-    containers.build(dockerfile, SIMULATED_LLM, folder)
 
 
 def build_chat(containers: Containers, folder: Path, python: Path) -> None:
