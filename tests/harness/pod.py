@@ -197,4 +197,8 @@ def as_podman_plays(specification: Manifest) -> Manifest:
 
 
 def _plain(container: Manifest) -> dict[str, Any]:
-    return {key: value for key, value in container.items() if key not in (*NOT_PODMANS, "restartPolicy")}
+    kept = {key: value for key, value in container.items() if key not in (*NOT_PODMANS, "restartPolicy")}
+    # Requests are shares of a node's processors; here everything that is in no container would go before.
+    if "resources" in kept:
+        kept["resources"] = {"limits": kept["resources"]["limits"]}
+    return kept
