@@ -28,6 +28,8 @@ use crate::drain::Drain;
 use crate::handoff::{Limits, Offer, Recorded};
 use crate::provider::Providers;
 use crate::sharing::Sharing;
+use crate::status::{self, Status, Subject};
+use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
 use users::Users;
@@ -79,6 +81,8 @@ pub struct Exchanges {
     pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
+    /// Where what is under way is shown.
+    pub status: Arc<Status>,
     /// Results whose exchange could not use them.
     kept: Memory<Recorded>,
     /// Calls of users whom the app names.
@@ -126,6 +130,8 @@ pub struct Parts {
     pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
+    /// Where what is under way is shown.
+    pub status: Arc<Status>,
     /// What there was before.
     pub lasting: Lasting,
 }
@@ -138,9 +144,24 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 impl Exchanges {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, lasting } = parts;
+        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, status, lasting } =
+            parts;
         let Lasting { kept, users, metrics } = lasting;
-        Self { config, admission, backend, offer, providers, calls, sharing, buffers, drain, kept, users, metrics }
+        Self {
+            config,
+            admission,
+            backend,
+            offer,
+            providers,
+            calls,
+            sharing,
+            buffers,
+            drain,
+            status,
+            kept,
+            users,
+            metrics,
+        }
     }
 
     /// Brings the metrics that depend on time up to date: before each scrape.
@@ -168,6 +189,19 @@ pub struct Request {
     pub bulkhead: Option<Bulkhead>,
     /// Where its calls come from.
     pub origin: Origin,
+}
+
+impl Request {
+    /// How it is named where it is shown.
+    pub(crate) fn name(&self, status: &Status) -> status::Name {
+        let pattern = if let Origin::Route(pattern) = &self.origin { Some(pattern) } else { None };
+        status.name(pattern, &self.target)
+    }
+
+    /// The same, with what else tells it.
+    pub(crate) fn subject<'a>(&'a self, id: &'a str, mode: Mode, status: &Status) -> Subject<'a> {
+        Subject { id, method: &self.method, name: self.name(status), mode }
+    }
 }
 
 /// An exchange that the app did not answer.

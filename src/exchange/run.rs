@@ -154,8 +154,10 @@ impl Running {
         let began = Instant::now();
         account.passes += 1;
         account.tell(Step::Working);
+        let status = &self.all.status;
+        let slot = status.occupy(self.request.subject(&self.exchange.id, account.mode, status), self.pass);
         let held = (permit, self.all.drain.enter());
-        let answer = start_pass(&self.all.backend, self.pass_request(), held).await;
+        let answer = start_pass(&self.all.backend, self.pass_request(), slot, held).await;
         account.working += began.elapsed();
         answer.map_err(|fault| {
             tracing::warn!(id = self.exchange.id, pass = self.pass, %fault, "the app did not answer");

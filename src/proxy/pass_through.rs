@@ -9,7 +9,7 @@ use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::proxy::{FailToProxy, Session};
 
 use super::context::{Context, Stage};
-use super::{Config, Gateway, hygiene, respond};
+use super::{Config, Gateway, finish, hygiene, respond};
 use crate::backend::Address;
 use crate::exchange::{REQUEST_START, ROUTE, Refused, request_start};
 use crate::handoff;
@@ -49,7 +49,9 @@ pub(super) async fn admit(
         () = gateway.drain.is_cut() => Err(NotAdmitted::Refused(Reason::Draining.into())),
     };
     context.account.queued += asked.elapsed();
-    context.stage = Stage::Streaming { permit: Some(permit?), since: Instant::now(), tries: 0 };
+    let permit = permit?;
+    let slot = gateway.exchanges.status.occupy(finish::subject(gateway, session, context), 0);
+    context.stage = Stage::Streaming { permit: Some((permit, slot)), since: Instant::now(), tries: 0 };
     context.account.passes = 1;
     // From here on a worker is busy, and goes on when its client leaves: only the backend leg's end frees it.
     session.as_downstream_mut().set_abort_on_close(false);

@@ -17,6 +17,7 @@ use crate::provider::{Failure, Providers};
 use crate::proxy::{Gateway, Requests};
 use crate::route::{self, Table};
 use crate::sharing::{Common, Sharing};
+use crate::status::Status;
 use crate::telemetry::Registry;
 use crate::usage::{Meter, Models};
 use crate::workers::Workers;
@@ -31,6 +32,7 @@ pub(super) struct Foundation {
     calls: Sharing<Failure>,
     answers: Sharing<Refused>,
     pub(super) jobs: Jobs,
+    pub(super) status: Arc<Status>,
     exchanges: Lasting,
     requests: Arc<Requests>,
     models: Models,
@@ -57,6 +59,7 @@ impl Foundation {
             calls: Sharing::new(Arc::clone(&common)),
             answers: Sharing::new(Arc::clone(&common)),
             jobs: Jobs::new(config.background.clone(), rules, drain.clone(), &registry)?,
+            status: Status::new(config.server.status_paths),
             exchanges: Lasting::new(&registry),
             requests: Arc::new(Requests::new(&registry)),
             models: Models::default(),
@@ -79,6 +82,7 @@ impl Foundation {
             admission.workers = self.admission.workers(); // as was seen last
         }
         // Nothing fails from here on.
+        self.status.show_paths(config.server.status_paths);
         let bulkheads = self.admission.reconfigure(admission, &route::bulkheads(&config.routes));
         let parts = Parts {
             config: config.exchange,
@@ -90,6 +94,7 @@ impl Foundation {
             sharing: self.answers.clone(),
             buffers: self.buffers.clone(),
             drain: self.drain.clone(),
+            status: Arc::clone(&self.status),
             lasting: self.exchanges.clone(),
         };
         let exchanges = Arc::new(Exchanges::new(parts));
