@@ -4,21 +4,20 @@ project under gunicorn."""
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from chat_project import is_answer_to, pythons
 from harness import images, raw_http
 from harness.containers import Containers
-from harness.kustomize import COMPONENTS, EXAMPLE, Built, build, container
+from harness.kustomize import EXAMPLE, build, container, of_the_app, overlay
 from harness.metrics import total
-from harness.once import locked, once, shared
+from harness.once import once, shared
 from harness.pod import FROM_OUTSIDE, Pod
 from harness.providers import Gate
 from harness.scripted_worker import ScriptedWorker
@@ -31,16 +30,17 @@ PROVIDER_PORT = 9300
 PROVIDER = f"http://127.0.0.1:{PROVIDER_PORT}"
 PATIENCE_SECONDS = 60.0
 KEY = "sk-only-siding-has-it"
-SECRETS = {"siding": {"SIDING_SECRET": SECRET, "OPENAI_API_KEY": KEY}}
 IMAGES = {"siding": images.SIDING, "chat": images.CHAT}
 SIDING_USER, CHAT_USER = 65532, 10001
 
 
 class Client:
-    """Who uses the app, and who operates it."""
+    """
+    Who uses the app, and who operates it. The provider is behind a `gate` where calls wait while it is not `opened`.
+    """
 
-    def __init__(self, pod: Pod) -> None:
-        self.pod = pod
+    def __init__(self, pod: Pod, gate: ScriptedWorker, opened: threading.Event) -> None:
+        self.pod, self.gate, self.opened = pod, gate, opened
         self.token = pod.run("chat", "python", "manage.py", "seed").strip()
 
     def request(self, method: str, target: str, body: bytes | None = None) -> raw_http.Response:
@@ -66,17 +66,6 @@ class Client:
         until(f"{family} = {wanted:g}", lambda: self.metric(family, **labels) == wanted, PATIENCE_SECONDS)
 
 
-class Provider:
-    """The simulated LLM behind a gate that is in the pod's network."""
-
-    def __init__(self, stack: ExitStack, llm: SimulatedLLM, pod: Pod) -> None:
-        self.opened = threading.Event()
-        self.opened.set()
-        with pod.network():
-            self.gate = ScriptedWorker(always(Gate(llm, self.opened)), port=PROVIDER_PORT)
-        stack.enter_context(self.gate)
-
-
 @pytest.fixture(scope="session")
 def containers(session_path: Path) -> Iterator[Containers]:
     """Podman with the images, which the first process that needs them builds and the last one removes."""
@@ -84,96 +73,71 @@ def containers(session_path: Path) -> Iterator[Containers]:
     state = Containers(folder / "state")
 
     def make() -> None:
+        python = Path(list(pythons().values())[-1])
         for name in IMAGES:
             (folder / name).mkdir()
         images.build_siding(state, folder / "siding")
-        images.build_chat(state, folder / "chat", Path(list(pythons().values())[-1]))
+        images.build_chat(state, folder / "chat", python)
+        state.add_secret("siding", {"SIDING_SECRET": SECRET, "OPENAI_API_KEY": KEY})
 
     def remove() -> None:
         state.remove()
-        (folder / "built").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
     with shared(folder, remove):
-        once(folder / "built", make)
+        once(folder / "made", make)
         yield state
 
 
-@pytest.fixture
-def start(containers: Containers, stack: ExitStack, tmp_path: Path) -> Callable[[Path], Pod]:
-    """Starts the pod of a kustomization, with the simulated provider. One at a time: they have the same names."""
-
-    def started(folder: Path) -> Pod:
-        built = build(with_the_provider(folder, tmp_path))
-        stack.enter_context(locked(containers.folder / "pod"))
-        pod = stack.enter_context(Pod(containers, tmp_path, built, images=IMAGES, secrets=SECRETS))
+@contextmanager
+def running(containers: Containers, kustomization: Path, directory: Path) -> Iterator[Client]:
+    """The pod of a kustomization of the example, with the simulated provider behind a gate that is in the pod's network."""
+    built = build(with_the_provider(kustomization, directory))
+    with ExitStack() as stack:
+        llm = stack.enter_context(SimulatedLLM(directory))
+        pod = stack.enter_context(Pod(containers, directory / "pod", built, images=IMAGES))
         pod.until_probed("siding", "readinessProbe")
-        return pod
+        opened = threading.Event()
+        opened.set()
+        with pod.network():
+            gate = ScriptedWorker(always(Gate(llm, opened)), port=PROVIDER_PORT)
+        yield Client(pod, stack.enter_context(gate), opened)
 
-    return started
+
+@pytest.fixture(scope="module")
+def example(containers: Containers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The example's pod, for tests that leave it as they found it."""
+    with running(containers, EXAMPLE, tmp_path_factory.mktemp("example")) as client:
+        yield client
 
 
 def with_the_provider(folder: Path, directory: Path) -> Path:
     """The same kustomization with the simulated provider in OpenAI's place, for Siding and for the app."""
-    config = build(folder).one("ConfigMap", "siding")["data"]["siding.toml"]
-    assert "https://api.openai.com" in config
-    changed = config.replace("https://api.openai.com", PROVIDER)
-    patches = [
-        {"apiVersion": "v1", "kind": "ConfigMap", "data": {"siding.toml": changed}},
-        deployment_patch({"OPENAI_BASE_URL": f"{PROVIDER}/v1"}),
-    ]
-    patches[0]["metadata"] = {"name": "siding"}
+    config = build(folder).one("ConfigMap", "siding")
+    text = config["data"]["siding.toml"]
+    assert "https://api.openai.com" in text
+    config["data"]["siding.toml"] = text.replace("https://api.openai.com", PROVIDER)
+    patches = [config, of_the_app({"OPENAI_BASE_URL": f"{PROVIDER}/v1"})]
     return overlay(directory / "with-the-provider", folder, patches=patches)
 
 
-def deployment_patch(environment: dict[str, str]) -> dict[str, object]:
-    """Variables of the app's container."""
-    variables = [{"name": name, "value": value} for name, value in environment.items()]
-    template = {"spec": {"containers": [{"name": "chat", "env": variables}]}}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "chat"},
-        "spec": {"template": template},
-    }
-
-
-def overlay(
-    directory: Path, base: Path, components: tuple[str, ...] = (), patches: list[dict[str, object]] | None = None
-) -> Path:
-    """A kustomization on top of another one."""
-
-    def reached(folder: Path) -> str:
-        return os.path.relpath(folder, directory)
-
-    directory.mkdir()
-    own = {
-        "namespace": "chat",
-        "resources": [reached(base)],
-        "components": [reached(COMPONENTS / name) for name in components],
-        "patches": [{"patch": yaml.safe_dump(patch)} for patch in patches or []],
-    }
-    (directory / "kustomization.yaml").write_text(yaml.safe_dump(own))
-    return directory
-
-
-def test_a_pod_of_the_example_answers_chats_and_is_watched_and_probed(start, stack, llm):
-    pod = start(EXAMPLE)
-    provider, client = Provider(stack, llm, pod), Client(pod)
-    assert is_answer_to("What is a siding?", client.chat("What is a siding?"))
-    asked = provider.gate.wait_for(1)
+def test_a_pod_of_the_example_answers_chats_and_is_watched_and_probed(example):
+    before = example.metric("siding_exchanges_total", mode="replay", outcome="answered")
+    assert is_answer_to("What is a siding?", example.chat("What is a siding?"))
+    asked = example.gate.requests[-1]
     assert asked.header("authorization") == f"Bearer {KEY}"
-    assert KEY not in Path(f"/proc/{pod.pid('chat')}/environ").read_text(), "the app does not have the key"
-    assert client.metric("siding_exchanges_total", mode="replay", outcome="answered") == 1
-    assert client.metric("siding_calls_total", provider="openai", result="ok") == 1
-    pod.until_probed("siding", "livenessProbe")
-    with pytest.raises(ConnectionRefusedError), pod.network():
+    app = example.pod.pid("chat")
+    assert KEY not in Path(f"/proc/{app}/environ").read_text(), "the app does not have the key"
+    example.until_metric(before + 1, "siding_exchanges_total", mode="replay", outcome="answered")
+    assert example.metric("siding_calls_total", provider="openai", result="ok") >= 1
+    example.pod.until_probed("siding", "livenessProbe")
+    with pytest.raises(ConnectionRefusedError), example.pod.network():
         raw_http.connect(f"{FROM_OUTSIDE}:8000")
 
 
-def test_containers_of_the_example_can_do_nothing_but_their_work(start):
-    pod = start(EXAMPLE)
+def test_containers_of_the_example_can_do_nothing_but_their_work(example):
     for name, user in (("siding", SIDING_USER), ("chat", CHAT_USER)):
-        processes = pod.processes(name)
+        processes = example.pod.processes(name)
         assert processes, name
         for pid in processes:
             status = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
@@ -181,49 +145,48 @@ def test_containers_of_the_example_can_do_nothing_but_their_work(start):
             assert set(status["Gid"].split()) == {str(user)}
             assert [int(status[sort], 16) for sort in ("CapEff", "CapPrm", "CapBnd", "CapAmb")] == [0, 0, 0, 0]
             assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
-            assert "ro" in mount_options(pid, "/").split(",")
+            assert "ro" in mount_options(pid, "/")
 
 
-def mount_options(pid: int, path: str) -> str:
+def mount_options(pid: int, path: str) -> list[str]:
     """Of what a process sees mounted at a path."""
     mounts = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
-    return next(fields[5] for fields in mounts if fields[4] == path)
+    return next(fields[5] for fields in mounts if fields[4] == path).split(",")
 
 
-def test_a_changed_config_map_reaches_the_running_pod(start):
-    pod = start(EXAMPLE)
-    client, mount = Client(pod), pod.config_maps["siding"]
+def test_a_changed_config_map_reaches_the_running_pod(example):
+    mount = example.pod.config_maps["siding"]
     text = (mount.folder / "siding.toml").read_text()
-    assert client.metric("siding_workers_limit") == 2
+    assert example.metric("siding_workers_limit") == 2
     mount.update({"siding.toml": text.replace("workers = 2", "workers = 1")})
-    client.until_metric(1, "siding_workers_limit")
+    example.until_metric(1, "siding_workers_limit")
     mount.update({"siding.toml": text.replace("workers = 2", "workers = 0")})
-    client.until_metric(0, "siding_config_last_reload_successful")
-    assert client.request("GET", "/api/fast/").status == 200
+    example.until_metric(0, "siding_config_last_reload_successful")
+    assert example.request("GET", "/api/fast/").status == 200
+    mount.update({"siding.toml": text})
+    example.until_metric(2, "siding_workers_limit")
 
 
-def test_a_slow_chat_under_way_when_the_pod_is_deleted_is_answered(start, stack, llm):
-    pod = start(EXAMPLE)
-    provider, client = Provider(stack, llm, pod), Client(pod)
-    provider.opened.clear()
-    with ThreadPoolExecutor(2) as threads:
+def test_a_slow_chat_under_way_when_the_pod_is_deleted_is_answered(containers, tmp_path):
+    with running(containers, EXAMPLE, tmp_path) as client, ThreadPoolExecutor(2) as threads:
+        client.opened.clear()
         slow = threads.submit(client.chat, "slow")
         client.until_metric(1, "siding_exchanges_suspended")
-        ended = threads.submit(pod.delete)
-        pod.until_probed("siding", "readinessProbe", 503)
+        ended = threads.submit(client.pod.delete)
+        client.pod.until_probed("siding", "readinessProbe", 503)
         during = client.request("GET", "/api/fast/")
         assert (during.status, during.header("connection")) == (200, "close"), "who learns late of the end is served"
         assert not ended.done()
-        provider.opened.set()
+        client.opened.set()
         assert is_answer_to("slow", slow.result())
         assert ended.result() == {"chat": 0, "siding": 0}
 
 
-def test_the_app_is_reached_over_a_unix_socket_of_the_pod(start, stack, llm, tmp_path):
-    bound = deployment_patch({"BIND": "unix:/run/siding/app.sock"})
-    pod = start(overlay(tmp_path / "unix", EXAMPLE, ("unix-socket",), [bound]))
-    assert "--backend" in container(pod.specification, "siding")["args"]
-    Provider(stack, llm, pod)
-    assert is_answer_to("over a socket", Client(pod).chat("over a socket"))
-    with pytest.raises(ConnectionRefusedError), pod.network():
-        raw_http.connect("127.0.0.1:8000")
+def test_the_app_is_reached_over_a_unix_socket_of_the_pod(containers, tmp_path):
+    bound = of_the_app({"BIND": "unix:/run/siding/app.sock"})
+    unix = overlay(tmp_path / "unix", EXAMPLE, ["unix-socket"], [bound])
+    with running(containers, unix, tmp_path) as client:
+        assert "--backend" in container(client.pod.specification, "siding")["args"]
+        assert is_answer_to("over a socket", client.chat("over a socket"))
+        with pytest.raises(ConnectionRefusedError), client.pod.network():
+            raw_http.connect("127.0.0.1:8000")

@@ -3,6 +3,7 @@ without systemd and without a network."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -57,13 +58,14 @@ class Containers:
         """Runs a command, which must succeed, and returns what it printed. `text` is its standard input."""
         return self._run([*PODMAN, *arguments], text)
 
+    def add_secret(self, name: str, values: dict[str, str]) -> None:
+        """What pods know as a Kubernetes Secret."""
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        self.podman("secret", "create", name, "-", text=json.dumps(encoded))
+
     def inspect(self, name: str) -> dict[str, Any]:
         """What podman knows of a container."""
         return json.loads(self.podman("container", "inspect", name))[0]
-
-    def volume(self, name: str) -> Path:
-        """Where a pod's volume is on this machine."""
-        return Path(json.loads(self.podman("volume", "inspect", name))[0]["Mountpoint"])
 
     def build(self, dockerfile: Path, tag: str, context: Path, stages: dict[str, str] | None = None) -> None:
         """

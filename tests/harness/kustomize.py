@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,32 @@ def build(folder: Path) -> Built:
     if done.returncode:
         raise KustomizeFailed(done.stderr)
     return Built(done.stdout)
+
+
+def overlay(
+    folder: Path, base: Path, components: Sequence[str] = (), patches: Sequence[Manifest] = (), **more: Any
+) -> Path:
+    """Writes a kustomization on top of another one, with these components and whatever else it may hold."""
+
+    def reached(target: Path) -> str:
+        return os.path.relpath(target, folder)
+
+    folder.mkdir()
+    own = {
+        "resources": [reached(base), *map(reached, more.pop("resources", []))],
+        "components": [reached(COMPONENTS / name) for name in components],
+        "patches": [{"patch": yaml.safe_dump(patch)} for patch in patches],
+        **more,
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return folder
+
+
+def of_the_app(environment: dict[str, str]) -> Manifest:
+    """A patch of the example: variables of the app's container."""
+    variables = [{"name": name, "value": value} for name, value in environment.items()]
+    template = {"spec": {"containers": [{"name": "chat", "env": variables}]}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "chat"}, "spec": {"template": template}}
 
 
 def container(pod: Manifest, name: str) -> Manifest:

@@ -3,8 +3,9 @@ hooks and the order of the end from the manifest, volumes as directories, a nati
 
 from __future__ import annotations
 
-import base64
+import itertools
 import json
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,10 +26,13 @@ PATIENCE_SECONDS = 120.0
 # What podman 4 refuses, cannot do without systemd, or without a network.
 NOT_PODMANS = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports")
 
+_numbers = itertools.count(1)
+
 
 class Pod:
     """
-    A context manager. `images` has for each image of the manifest, without registry and tag, the one to run.
+    A context manager. `images` has for each image of the manifest, without registry and tag, the one to run. Secrets that
+    the manifest names are in `containers`.
     """
 
     def __init__(
@@ -38,22 +42,20 @@ class Pod:
         built: Built,
         *,
         images: dict[str, str],
-        secrets: dict[str, dict[str, str]],
     ) -> None:
         deployment = built.one("Deployment")
-        self.name: str = deployment["metadata"]["name"]
+        # Several may run at once.
+        self.name = f"{deployment['metadata']['name']}-{os.getpid()}-{next(_numbers)}"
         self.specification: Manifest = deployment["spec"]["template"]["spec"]
         self.config_maps: dict[str, ConfigMapMount] = {}
         self.folder = folder
-        self._containers, self._built, self._images, self._secrets = containers, built, images, secrets
+        self._containers, self._built, self._images = containers, built, images
 
     def __enter__(self) -> Pod:
-        for name, values in self._secrets.items():
-            encoded = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-            self._containers.podman("secret", "create", name, "-", text=json.dumps(encoded))
+        self.folder.mkdir(exist_ok=True)
+        manifest = self.folder / "pod.json"
+        manifest.write_text(json.dumps(self._manifest()))
         try:
-            manifest = self.folder / "pod.json"
-            manifest.write_text(json.dumps(self._manifest()))
             self._containers.podman("kube", "play", "--network=none", str(manifest))
             for name in [*self.sidecars, *self.apps]:
                 self.until_probed(name, "startupProbe")
@@ -174,8 +176,6 @@ class Pod:
 
     def _remove(self) -> None:
         self._containers.podman("pod", "rm", "--force", "--ignore", "--time", "0", self.name)
-        for name in self._secrets:
-            self._containers.podman("secret", "rm", name)
 
 
 def is_sidecar(init_container: Manifest) -> bool:
