@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the rules as the Prometheus Operator takes them; with `--check`, fails where they are not up to date.
 
-    python deploy/prometheus/generate.py [--check]
+python deploy/prometheus/generate.py [--check]
 """
 
 from __future__ import annotations

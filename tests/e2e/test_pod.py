@@ -1,9 +1,10 @@
-"""The example of deploy/kubernetes as a real pod: the image as it is shipped, the manifests as kubectl builds them, the chat
-project under gunicorn."""
+"""The example of deploy/kubernetes as a real pod: the image as it is shipped, the manifests as kubectl builds them, the
+chat project under gunicorn."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from harness.signing import SECRET
 from harness.simulated_llm import SimulatedLLM
 from harness.steps import always
 from harness.waiting import until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter a pod's network and start it like this")
 
 PROVIDER_PORT = 9300
 PROVIDER = f"http://127.0.0.1:{PROVIDER_PORT}"
@@ -91,7 +94,7 @@ def containers(session_path: Path) -> Iterator[Containers]:
 
 @contextmanager
 def running(containers: Containers, kustomization: Path, directory: Path) -> Iterator[Client]:
-    """The pod of a kustomization of the example, with the simulated provider behind a gate that is in the pod's network."""
+    """The pod of a kustomization of the example; the simulated provider is behind a gate in the pod's network."""
     built = build(with_the_provider(kustomization, directory))
     with ExitStack() as stack:
         llm = stack.enter_context(SimulatedLLM(directory))

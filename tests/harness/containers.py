@@ -1,5 +1,5 @@
-"""Podman and buildah with a state of their own in a folder: images, containers and volumes that nobody else sees. As root,
-without systemd and without a network."""
+"""Podman and buildah with a state of their own in a folder: images, containers and volumes that nobody else sees. As
+root, without systemd and without a network."""
 
 from __future__ import annotations
 

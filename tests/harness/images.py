@@ -1,5 +1,5 @@
-"""The images of deploy/, built from what is on this machine: the last stage of each Dockerfile is the real one, the stages
-before it, which need a registry, are folders that are made here."""
+"""The images of deploy/, built from what is on this machine: the last stage of each Dockerfile is the real one, the
+stages before it, which need a registry, are folders that are made here."""
 
 from __future__ import annotations
 

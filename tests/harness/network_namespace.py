@@ -12,8 +12,8 @@ CLONE_NEWNET = 0x40000000
 
 @contextmanager
 def inside(pid: int) -> Iterator[None]:
-    """Sockets that this thread opens meanwhile are in the network of process `pid`, and stay there. Other threads are not
-    concerned. Needs root."""
+    """Sockets that this thread opens meanwhile are in the network of process `pid`, and stay there. Other threads are
+    not concerned. Needs root."""
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC), close=True)

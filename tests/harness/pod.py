@@ -1,5 +1,5 @@
-"""A pod as a Deployment's template describes it, run by podman. What podman lacks is done here as the kubelet does it: probes,
-hooks and the order of the end from the manifest, volumes as directories, a native sidecar as a container."""
+"""A pod as a Deployment's template describes it, run by podman. What podman lacks is done here as the kubelet does it:
+probes, hooks and the order of the end from the manifest, volumes as directories, a native sidecar as a container."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _numbers = itertools.count(1)
 
 class Pod:
     """
-    A context manager. `images` has for each image of the manifest, without registry and tag, the one to run. Secrets that
-    the manifest names are in `containers`.
+    A context manager. `images` has for each image of the manifest, without registry and tag, the one to run. Secrets
+    that the manifest names are in `containers`.
     """
 
     def __init__(

@@ -77,8 +77,8 @@ def body_of(entry: dict[str, Any]) -> bytes:
 
 
 class ScriptedWorker:
-    """Serves until the `with` block ends. `script` says, request by request, what to do; see `harness.steps`. `port` is for
-    where no other can be told in time."""
+    """Serves until the `with` block ends. `script` says, request by request, what to do; see `harness.steps`. `port` is
+    for where no other can be told in time."""
 
     def __init__(
         self, script: Callable[[Received], Step], path: str | None = None, backlog: int = 1024, port: int = 0
