@@ -6,6 +6,8 @@ PYTHON ?= python3
 CACHE := $(or $(SIDING_CACHE),.cache)
 # End-to-end tests run what the image ships: static binaries.
 STATIC := $(shell uname -m)-unknown-linux-musl
+# Which of them; the image is built with the first.
+CRATES ?= siding simulated-llm load-driver
 # What `make test` does at once: a job that waits for the network leaves its core to another.
 JOBS := $(shell expr $$(nproc) + 1)
 
@@ -55,9 +57,9 @@ test-django:
 	$(PYTHON) django/tests/matrix.py $(CACHE) --lint --quiet $(PYTEST_ARGS)
 
 binaries:
-	@echo "== static binaries for the end-to-end tests"
+	@echo "== static binaries: $(CRATES)"
 	+CC_$(subst -,_,$(STATIC))=musl-gcc cargo build --release --locked --target $(STATIC) \
-		-p siding -p simulated-llm -p load-driver
+		$(addprefix -p ,$(CRATES))
 
 environments:
 	@echo "== environments of the end-to-end tests"

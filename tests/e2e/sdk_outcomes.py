@@ -68,7 +68,7 @@ def run(program: str, told: dict[str, Any]) -> str:
     """What a program says to what it is told."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(E2E), **ENVIRONMENT}
     done = subprocess.run(
-        _command(program),
+        command_of(program),
         input=json.dumps(told),
         capture_output=True,
         text=True,
@@ -79,7 +79,8 @@ def run(program: str, told: dict[str, Any]) -> str:
     return done.stdout
 
 
-def _command(program: str) -> list[str]:
+def command_of(program: str) -> list[str]:
+    """What runs a program of `js` or `sdks` with the packages that it needs."""
     if program.endswith(".mjs"):
         # Packages are searched from where the program is linked to.
         home = Path(_told("SDKS_NODE"))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 import tls
 from harness import signing
 from harness.calls import chat, entry
+from harness.config_map import ConfigMapMount
 from harness.providers import JSON, completion
 from harness.raw_http import Connection
 from harness.siding import Siding, merged, toml
@@ -168,30 +167,14 @@ def hang_up(proxy, result):
 
 
 def test_a_config_map_that_is_swapped_is_applied(scripted, stack, tmp_path):
-    """As the kubelet does it: a new directory, a link to it renamed over the old one, the old directory removed."""
-    mount = tmp_path / "mount"
-    mount.mkdir()
     proxy = Siding(tmp_path, scripted(Tell()).address, settings={"backend": {"workers": 1}})
-    version(mount, "..one", toml(proxy.settings))
-    (mount / "siding.toml").symlink_to("..data/siding.toml")
-    proxy.command[-1] = str(mount / "siding.toml")
+    mount = ConfigMapMount(tmp_path / "mount", {"siding.toml": toml(proxy.settings)})
+    proxy.command[-1] = str(mount.folder / "siding.toml")
     stack.enter_context(proxy)
-    for number, name in ((2, "..two"), (3, "..three")):
-        version(mount, name, toml(merged(proxy.settings, {"backend": {"workers": number}})))
+    for number in (2, 3):
+        mount.update({"siding.toml": toml(merged(proxy.settings, {"backend": {"workers": number}}))})
         proxy.until_value(number - 1, RELOADS, result="applied")
         assert proxy.value("siding_workers_limit") == number
-
-
-def version(mount: Path, name: str, text: str) -> None:
-    """The five steps of a ConfigMap's update."""
-    (mount / name).mkdir()
-    (mount / name / "siding.toml").write_text(text)
-    (mount / "..data_tmp").symlink_to(name)
-    old = os.readlink(mount / "..data") if (mount / "..data").is_symlink() else None
-    (mount / "..data_tmp").rename(mount / "..data")
-    if old:
-        (mount / old / "siding.toml").unlink()
-        (mount / old).rmdir()
 
 
 def test_keys_that_need_a_restart_are_named_and_the_rest_is_applied(scripted, siding):

@@ -1,4 +1,4 @@
-"""Lint and format check of tests/ and examples/ with ruff: `python tests/harness/lint.py DIRECTORY`.
+"""Lint and format check of tests/, examples/ and generators with ruff: `python tests/harness/lint.py DIRECTORY`.
 
 django/ has rules and a check of its own.
 """
@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from harness.environments import environment, interpreters  # noqa: E402
 
-FOLDERS = ["tests", "examples"]
+FOLDERS = ["tests", "examples", "dashboards", "deploy"]
 # The same as django/tests/matrix.py, so that the environment is shared.
 TOOLS = ["ruff>=0.9", "mypy>=1.14", "Django", "urllib3>=2", "types-requests"]
 

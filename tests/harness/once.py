@@ -28,3 +28,18 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
             written.write_text(json.dumps(make()))
             written.rename(path)
         return json.loads(path.read_text())
+
+
+@contextlib.contextmanager
+def shared(path: Path, clean: Callable[[], object]) -> Iterator[None]:
+    """Others who ask may have it at the same time; `clean` is called when nobody has it any more."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.users").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            # The last one gets it alone; a new one waits meanwhile.
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                clean()

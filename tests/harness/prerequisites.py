@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PURPOSES = ("demo", "test", "bench")
 OLDEST_PYTHON = (3, 10)
 OLDEST_NODE = 20
+# kubectl 1.27 has it; Debian has a newer one since 13.
+OLDEST_KUSTOMIZE = 5
 # What end-to-end tests run is built for it, as what the image ships: no library of the machine is needed.
 STATIC_TARGET = f"{platform.machine()}-unknown-linux-musl"
 
@@ -88,6 +90,14 @@ def node() -> list[str]:
     version = re.match(r"v(\d+)", output("node"))
     if version is None or int(version[1]) < OLDEST_NODE:
         return [f"Node.js {OLDEST_NODE} or later, {output('node').strip() or 'none'} was found: https://nodejs.org"]
+    return []
+
+
+def kubectl() -> list[str]:
+    """For the manifests, by the Kustomize that is in it."""
+    version = re.search(r"Kustomize Version: v(\d+)", printed("kubectl", "version", "--client"))
+    if version is None or int(version[1]) < OLDEST_KUSTOMIZE:
+        return ["kubectl 1.27 or later: https://kubernetes.io/docs/tasks/tools"]
     return []
 
 
@@ -157,6 +167,8 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     ("test", commands(("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
     ("test", commands(("promtool", "prometheus"), ("prometheus-alertmanager", "prometheus-alertmanager"))),
     ("test", commands(("chromium", "chromium"), ("systemd-analyze", "systemd"))),
+    ("test", commands(("podman", "podman netavark catatonit"), ("buildah", "buildah"), ("runc", "runc"))),
+    ("test", kubectl),
     ("test", node),
     ("bench", postgres),
 ]

@@ -77,9 +77,12 @@ def body_of(entry: dict[str, Any]) -> bytes:
 
 
 class ScriptedWorker:
-    """Serves until the `with` block ends. `script` says, request by request, what to do; see `harness.steps`."""
+    """Serves until the `with` block ends. `script` says, request by request, what to do; see `harness.steps`. `port` is
+    for where no other can be told in time."""
 
-    def __init__(self, script: Callable[[Received], Step], path: str | None = None, backlog: int = 1024) -> None:
+    def __init__(
+        self, script: Callable[[Received], Step], path: str | None = None, backlog: int = 1024, port: int = 0
+    ) -> None:
         self.script = script
         self.requests: list[Received] = []
         self.in_progress = self.most_in_progress = self.connections = 0
@@ -87,7 +90,7 @@ class ScriptedWorker:
         self.stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._path = path
-        self._listener = _listener(path, backlog)
+        self._listener = _listener(path, backlog, port)
         self.address = f"unix:{path}" if path else f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
@@ -268,9 +271,9 @@ def digest_of(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _listener(path: str | None, backlog: int) -> socket.socket:
+def _listener(path: str | None, backlog: int, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(path or ("127.0.0.1", 0))
+    listener.bind(path or ("127.0.0.1", port))
     listener.listen(backlog)
     return listener
 

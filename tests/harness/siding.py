@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import raw_http, signing
 from harness.addresses import answers, free_address, listens
+from harness.metrics import total
 from harness.process import BINARIES, Process
 from harness.waiting import until
 
@@ -94,15 +95,7 @@ class Siding(Process):
 
     def value(self, family: str, **labels: str) -> float:
         """The sum of a metric's series that have these labels."""
-        total, found = 0.0, False
-        for line in self.page("/metrics").body.decode().splitlines():
-            match = re.fullmatch(r"([a-z_0-9]+)(?:\{(.*)\})? (\S+)", line)
-            if match and match[1] == family:
-                given = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
-                if all(given.get(name) == value for name, value in labels.items()):
-                    total, found = total + float(match[3]), True
-        assert found, f"{family}{labels} is not exported"
-        return total
+        return total(self.page("/metrics").body.decode(), family, **labels)
 
     def until_value(self, wanted: float, family: str, **labels: str) -> None:
         """Waits until a metric has a value."""
