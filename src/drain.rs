@@ -1,12 +1,12 @@
 //! Who is still being served, and when to let go. Everything that must not be cut off holds a guard; the
 //! shutdown waits for the guards, then cuts what is left. It must never end the process itself.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
-use crate::time::Instant;
+use crate::time::{Instant, sleep_until};
 
 /// One process's shutdown. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -15,9 +15,28 @@ pub struct Drain(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     since: OnceLock<Instant>,
-    in_flight: AtomicUsize,
-    idle: Notify,
+    /// What is in flight, and which of it needs no app, in one number: they must be read together.
+    counts: AtomicU64,
+    connections: AtomicUsize,
+    fewer: Notify,
+    /// Changes whenever clients that can be told to go elsewhere should be.
+    leaving: watch::Sender<bool>,
+    /// Until when a connection may be silent.
+    over: watch::Sender<Option<Instant>>,
     cut: watch::Sender<bool>,
+}
+
+/// One in `counts`: in flight.
+const ONE: u64 = 1;
+/// One in `counts`: in flight without need of the app.
+const SPARED: u64 = 1 << 32;
+
+fn in_flight(counts: u64) -> u64 {
+    counts % SPARED
+}
+
+fn needs_app(counts: u64) -> u64 {
+    in_flight(counts) - counts / SPARED
 }
 
 impl Default for Drain {
@@ -31,26 +50,41 @@ impl Drain {
     pub fn new() -> Self {
         Self(Arc::new(Shared {
             since: OnceLock::new(),
-            in_flight: AtomicUsize::new(0),
-            idle: Notify::new(),
+            counts: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+            fewer: Notify::new(),
+            leaving: watch::Sender::new(false),
+            over: watch::Sender::new(None),
             cut: watch::Sender::new(false),
         }))
     }
 
-    /// Counts something as in flight while the guard lives.
+    /// Counts something as in flight while the guard lives. It may need the app.
     pub fn enter(&self) -> InFlight {
-        self.0.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(&self.0))
+        self.0.counts.fetch_add(ONE, Ordering::AcqRel);
+        InFlight { shared: Arc::clone(&self.0), counted: ONE }
+    }
+
+    /// The same for what goes on when the app is gone.
+    pub fn enter_without_app(&self) -> InFlight {
+        self.0.counts.fetch_add(ONE + SPARED, Ordering::AcqRel);
+        InFlight { shared: Arc::clone(&self.0), counted: ONE + SPARED }
+    }
+
+    /// Counts a client as connected while the guard lives.
+    pub fn connect(&self) -> Connected {
+        self.0.connections.fetch_add(1, Ordering::AcqRel);
+        Connected(Arc::clone(&self.0))
     }
 
     /// What is in flight now.
-    pub fn in_flight(&self) -> usize {
-        self.0.in_flight.load(Ordering::Acquire)
+    pub fn in_flight(&self) -> u64 {
+        in_flight(self.0.counts.load(Ordering::Acquire))
     }
 
     /// From now on this process is not ready, and connections are closed after their answer.
     pub fn start(&self) {
-        self.0.since.get_or_init(Instant::now);
+        self.since();
     }
 
     /// Whether [`Drain::start`] was called.
@@ -60,20 +94,62 @@ impl Drain {
 
     /// When [`Drain::start`] was first called; it is called now if it was not.
     pub fn since(&self) -> Instant {
-        *self.0.since.get_or_init(Instant::now)
+        *self.0.since.get_or_init(|| {
+            self.0.leaving.send_replace(true);
+            Instant::now()
+        })
     }
 
-    /// Resolves when nothing is in flight.
+    /// No new connections are to be expected. Those that are silent are kept until then, since a request may be on its way.
+    pub fn stop(&self, silent_until: Instant) {
+        self.start();
+        self.0.leaving.send_replace(true); // for those who came after the first time
+        self.0.over.send_replace(Some(silent_until));
+    }
+
+    /// Changes when clients are to be told to go elsewhere: at the start, and again at the stop.
+    pub fn leaving(&self) -> watch::Receiver<bool> {
+        self.0.leaving.subscribe()
+    }
+
+    /// Resolves when a connection may not be silent any longer.
+    ///
+    /// # Cancel safety
+    /// Safe to drop and call again.
+    pub async fn is_over(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let until = self.0.over.subscribe().wait_for(Option::is_some).await.ok().and_then(|until| *until);
+        if let Some(until) = until {
+            sleep_until(until).await;
+        }
+    }
+
+    /// Resolves when nothing is in flight and nobody is connected.
     ///
     /// # Cancel safety
     /// Safe to drop and call again.
     pub async fn idle(&self) {
+        self.until(|shared| {
+            shared.connections.load(Ordering::Acquire) == 0 && in_flight(shared.counts.load(Ordering::Acquire)) == 0
+        })
+        .await;
+    }
+
+    /// Resolves when nothing in flight needs the app any more.
+    ///
+    /// # Cancel safety
+    /// Safe to drop and call again.
+    pub async fn is_app_free(&self) {
+        self.until(|shared| needs_app(shared.counts.load(Ordering::Acquire)) == 0).await;
+    }
+
+    async fn until(&self, reached: impl Fn(&Shared) -> bool) {
         loop {
-            let idle = self.0.idle.notified();
-            if self.in_flight() == 0 {
+            let fewer = self.0.fewer.notified();
+            if reached(&self.0) {
                 return;
             }
-            idle.await;
+            fewer.await;
         }
     }
 
@@ -94,12 +170,46 @@ impl Drain {
 
 /// Something that must not be cut off.
 #[derive(Debug)]
-pub struct InFlight(Arc<Shared>);
+pub struct InFlight {
+    shared: Arc<Shared>,
+    /// What it counts for.
+    counted: u64,
+}
+
+impl InFlight {
+    /// From now on it goes on when the app is gone.
+    pub fn needs_no_app(&mut self) {
+        if self.counted == ONE {
+            self.counted += SPARED;
+            let before = self.shared.counts.fetch_add(SPARED, Ordering::AcqRel);
+            self.shared.tell_if_free(before + SPARED);
+        }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.idle.notify_waiters();
+        let before = self.shared.counts.fetch_sub(self.counted, Ordering::AcqRel);
+        self.shared.tell_if_free(before - self.counted);
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connected(Arc<Shared>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.fewer.notify_waiters();
+        }
+    }
+}
+
+impl Shared {
+    fn tell_if_free(&self, counts: u64) {
+        if needs_app(counts) == 0 {
+            self.fewer.notify_waiters();
         }
     }
 }
@@ -107,20 +217,76 @@ impl Drop for InFlight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Duration;
+
+    async fn settled(waiting: &tokio::task::JoinHandle<()>) -> bool {
+        tokio::task::yield_now().await;
+        waiting.is_finished()
+    }
 
     #[tokio::test]
     async fn idle_resolves_when_the_last_guard_is_dropped() {
         let drain = Drain::new();
-        let (one, two) = (drain.enter(), drain.enter());
+        let (one, two, client) = (drain.enter(), drain.enter_without_app(), drain.connect());
         let waiting = tokio::spawn({
             let drain = drain.clone();
             async move { drain.idle().await }
         });
         drop(one);
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
+        assert!(!settled(&waiting).await);
+        drop(two);
+        assert!(!settled(&waiting).await, "a client is connected");
+        drop(client);
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_app_is_free_when_what_is_left_goes_on_without_it() {
+        let drain = Drain::new();
+        let (mut one, two, client) = (drain.enter(), drain.enter(), drain.connect());
+        let waiting = tokio::spawn({
+            let drain = drain.clone();
+            async move { drain.is_app_free().await }
+        });
+        let call = drain.enter_without_app();
+        one.needs_no_app();
+        one.needs_no_app();
+        assert_eq!(drain.in_flight(), 3);
+        assert!(!settled(&waiting).await);
         drop(two);
         waiting.await.unwrap();
+        drop((one, call, client));
+        assert_eq!(drain.in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_connections_are_kept_until_the_end_that_a_stop_names() {
+        let drain = Drain::new();
+        let began = Instant::now();
+        let waiting = tokio::spawn({
+            let drain = drain.clone();
+            async move { drain.is_over().await }
+        });
+        drain.start();
+        assert!(!settled(&waiting).await, "a process that is only unready keeps its connections");
+        drain.stop(began + Duration::from_secs(3));
+        waiting.await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
+        drain.is_over().await;
+    }
+
+    #[tokio::test]
+    async fn clients_are_told_to_go_at_the_start_and_those_who_came_since_at_the_stop() {
+        let drain = Drain::new();
+        let mut first = drain.leaving();
+        drain.start();
+        drain.start();
+        assert!(first.has_changed().unwrap());
+        first.mark_unchanged();
+        let second = drain.leaving();
+        assert!(!second.has_changed().unwrap());
+        drain.stop(Instant::now());
+        assert!(first.has_changed().unwrap() && second.has_changed().unwrap());
     }
 
     #[tokio::test]

@@ -42,6 +42,7 @@
 //! | [`usage`] | what calls cost, and what sharing saved |
 //! | [`background`] | jobs: exchanges that outlive their clients, what becomes of them, who may ask |
 //! | [`provider`] | LLM vendors: resolving, calling, retrying, and sparing one in trouble |
+//! | [`status`] | what is under way now and what failed lately, for people who look |
 //! | [`telemetry`] | closed vocabularies, metric conventions, logs |
 //! | [`trace`] | whose trace an exchange belongs to; spans, and their way to a collector |
 //! | [`workers`] | what can be seen of the app's processes from beside them |
@@ -69,7 +70,8 @@
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange, background}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
 //! `{relay, usage} -> answer`; `sharing -> {cache, coalesce}`; `{backend, provider, workers} -> http1`;
-//! `{provider, background, trace} -> tls`; `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
+//! `{provider, background, trace} -> tls`; `{backend, exchange, proxy} -> status`, which is told things as `telemetry` is;
+//! `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
 //! `background`'s rules; `{exchange, calls, sharing, provider} -> trace`.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
@@ -97,6 +99,7 @@ pub mod route;
 pub mod secret;
 pub mod server;
 pub mod sharing;
+pub mod status;
 pub mod telemetry;
 pub mod time;
 pub mod tls;

@@ -100,6 +100,7 @@ def stay(backend, siding, llm) -> None:
         f"Everything is up until Ctrl-C:\n"
         f"  the app through Siding  {siding.url}/api/\n"
         f"  the app directly        {backend.url}/api/\n"
+        f"  the status page         http://{siding.admin}/\n"
         f"  Siding's metrics        http://{siding.admin}/metrics\n"
         f"  the simulated LLM       {llm.url}/sim/stats\n"
         f"\n"

@@ -2,6 +2,7 @@
 
 use prometheus::{Histogram, IntGauge};
 
+use crate::status::Mark;
 use crate::telemetry::Registry;
 use crate::telemetry::registry::POOL_SECONDS;
 use crate::time::Duration;
@@ -27,8 +28,9 @@ impl Metrics {
         Self { first, resumed, orphaned }
     }
 
-    /// Counts a worker as orphaned while the guard lives.
-    pub(super) fn orphan(&self) -> Orphan {
+    /// Counts a worker as orphaned while the guard lives, and marks it where it is shown.
+    pub(super) fn orphan(&self, mark: &Mark) -> Orphan {
+        mark.orphan();
         self.orphaned.inc();
         Orphan(self.orphaned.clone())
     }

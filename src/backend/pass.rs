@@ -11,6 +11,7 @@ use super::client::{Backend, Fault};
 use super::metrics::{Metrics, Orphan};
 use super::spool::{Feeder, Spool, spool};
 use crate::http1::{Body, Content, Request, Response};
+use crate::status::{Mark, Slot};
 use crate::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 /// The pause before the one retry: long enough for a restarting worker to listen again.
@@ -42,16 +43,22 @@ pub struct Answer {
     pub body: Spool,
 }
 
-/// Sends a request through a worker and waits for the head of its answer.
+/// Sends a request through a worker and waits for the head of its answer. `slot` shows it meanwhile.
 ///
 /// # Errors
 /// See [`Fault`].
 ///
 /// # Cancel safety
-/// When the future is dropped the pass goes on to its end in a task of its own, holding `held`, and its answer is
-/// discarded.
-pub async fn start<H: Send + 'static>(backend: &Backend, request: PassRequest, held: H) -> Result<Answer, Fault> {
-    Pass { running: Some(Box::pin(run(backend.clone(), request, held))), metrics: backend.metrics.clone() }.await
+/// When the future is dropped the pass goes on to its end in a task of its own, holding `held` and `slot`, and its answer
+/// is discarded.
+pub async fn start<H: Send + 'static>(
+    backend: &Backend,
+    request: PassRequest,
+    slot: Slot,
+    held: H,
+) -> Result<Answer, Fault> {
+    let (metrics, mark) = (backend.metrics.clone(), slot.mark());
+    Pass { running: Some(Box::pin(run(backend.clone(), request, slot, held))), metrics, mark }.await
 }
 
 type Running = Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>>;
@@ -61,6 +68,7 @@ struct Pass {
     /// `None` once it has ended.
     running: Option<Running>,
     metrics: Metrics,
+    mark: Mark,
 }
 
 impl Future for Pass {
@@ -80,7 +88,7 @@ impl Future for Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let (Some(running), Ok(runtime)) = (self.running.take(), Handle::try_current()) else { return };
-        let orphan = self.metrics.orphan();
+        let orphan = self.metrics.orphan(&self.mark);
         runtime.spawn(async move {
             let unwanted = running.await;
             drop(orphan);
@@ -94,7 +102,15 @@ struct Busy<H> {
     metrics: Metrics,
     number: u32,
     since: Instant,
+    slot: Slot,
     _held: H,
+}
+
+impl<H> Busy<H> {
+    /// Nobody waits for it any more.
+    fn orphan(&self) -> Orphan {
+        self.metrics.orphan(&self.slot.mark())
+    }
 }
 
 impl<H> Drop for Busy<H> {
@@ -103,9 +119,9 @@ impl<H> Drop for Busy<H> {
     }
 }
 
-async fn run<H: Send + 'static>(backend: Backend, request: PassRequest, held: H) -> Result<Answer, Fault> {
+async fn run<H: Send + 'static>(backend: Backend, request: PassRequest, slot: Slot, held: H) -> Result<Answer, Fault> {
     let (metrics, number) = (backend.metrics.clone(), request.number);
-    let busy = Busy { metrics, number, since: Instant::now(), _held: held };
+    let busy = Busy { metrics, number, since: Instant::now(), slot, _held: held };
     let sent = timeout(backend.timeout, send(&backend, &request)).await.unwrap_or(Err(Fault::Timeout));
     let Response { status, headers, mut body } = sent?;
     let body = match body.whole() {
@@ -153,7 +169,7 @@ async fn feed<H>(backend: &Backend, mut body: Body, feeder: Feeder, busy: Busy<H
         let piece = tokio::select! {
             piece = timeout_at(deadline, body.next()) => piece,
             () = feeder.reader_gone(), if orphan.is_none() => {
-                orphan = Some(backend.metrics.orphan());
+                orphan = Some(busy.orphan());
                 give_up = Some(Instant::now() + backend.timeout);
                 continue;
             }
@@ -164,7 +180,7 @@ async fn feed<H>(backend: &Backend, mut body: Body, feeder: Feeder, busy: Busy<H
             Ok(Some(Err(_))) | Err(_) => return, // unfinished, so broken off
         };
         if orphan.is_none() && !feeder.push(chunk).await {
-            orphan = Some(backend.metrics.orphan());
+            orphan = Some(busy.orphan());
             give_up = Some(Instant::now() + backend.timeout);
         }
     }

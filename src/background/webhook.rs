@@ -179,11 +179,11 @@ impl Webhooks {
         };
         let delivery = Arc::new(Delivery { webhooks: self.clone(), to, message });
         // From here on, not from the task's first turn: a shutdown must not come between.
-        let in_flight = self.drain.enter();
+        let in_flight = self.drain.enter_without_app();
         self.metrics.webhooks_pending.inc();
         runtime.spawn(async move {
             let attempt = || Arc::clone(&delivery).attempt();
-            let told = deliver(attempt, in_flight, || delivery.webhooks.drain.enter()).await;
+            let told = deliver(attempt, in_flight, || delivery.webhooks.drain.enter_without_app()).await;
             let Delivery { webhooks: Webhooks { metrics, .. }, to, message } = &*delivery;
             if told == Told::Failed {
                 tracing::warn!(host = to.url.host_str(), id = message.id, "a webhook was not taken; no more tries");

@@ -27,6 +27,8 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// All bodies and results of all exchanges.
 pub(super) const BUFFERED: usize = 512 * MIB;
+/// The page is on the admin listener, which is the operator's.
+pub(super) const STATUS_PATHS: bool = true;
 
 /// Where gunicorn listens by default.
 pub(super) const BACKEND: &str = "127.0.0.1:8000";

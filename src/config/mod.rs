@@ -80,6 +80,8 @@ pub struct Server {
     pub propagation: Duration,
     /// How long a shutdown waits for exchanges.
     pub drain: Duration,
+    /// Whether the status page shows the paths of requests that no route is for.
+    pub status_paths: bool,
 }
 
 /// The log.

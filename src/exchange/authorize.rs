@@ -13,6 +13,7 @@ use crate::admission::{Bulkhead, Class};
 use crate::backend::{Answer, Content, PassRequest, start_pass};
 use crate::calls::Summary;
 use crate::handoff;
+use crate::status::{self, Subject};
 use crate::telemetry::Reason;
 use crate::time::Instant;
 use crate::trace::{Kind, SpanContext};
@@ -48,6 +49,8 @@ pub struct Question<'a> {
     pub class: Class,
     /// The limit it shares with others of its route.
     pub bulkhead: Option<Bulkhead>,
+    /// How it is named where it is shown.
+    pub name: status::Name,
 }
 
 /// What the app answered.
@@ -125,7 +128,9 @@ impl Exchanges {
         let held = (admitted?, self.drain.enter(), span.clone());
         let began = Instant::now();
         account.passes += 1;
-        let answer = Box::pin(start_pass(&self.backend, request(&question, &span.context()), held)).await;
+        let (id, method, name) = (exchange.id.as_str(), question.method, question.name.clone());
+        let slot = self.status.occupy(Subject { id, method, name, mode: account.mode }, 0);
+        let answer = Box::pin(start_pass(&self.backend, request(&question, &span.context()), slot, held)).await;
         account.working += began.elapsed();
         pass_ended(&span, &answer);
         answer.map_err(|fault| {

@@ -13,6 +13,7 @@ use crate::cache::{Key, Scope, Weigh};
 use crate::calls::{Caller, Directives, NoReply, Origin, Reply};
 use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response, Sharing};
 use crate::provider::{self, Failure};
+use crate::status::Waiting;
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 use crate::time::{Duration, Instant, timeout_at};
@@ -50,7 +51,7 @@ impl Running {
         if let (Some(relay), true) = (relay, self.is_read) {
             return calls.pop().map_or(Ok(None), |call| self.relay(call, relay, bodies));
         }
-        let suspended = self.all.metrics.suspend(Mode::Replay);
+        let suspended = (self.all.metrics.suspend(Mode::Replay), self.waiting(&calls, Mode::Replay));
         let finished = Box::pin(join_all(calls.into_iter().map(|call| self.make(call)))).await;
         drop((suspended, bodies));
         account.calling += began.elapsed();
@@ -58,6 +59,14 @@ impl Running {
             self.add(key, finished)?;
         }
         Ok(None)
+    }
+
+    /// Shows the exchange as waiting for the answers to calls while the guard lives.
+    pub(super) fn waiting(&self, calls: &[Call], mode: Mode) -> Waiting {
+        let (status, providers) = (&self.all.status, &self.all.providers);
+        let provider = calls.first().and_then(|call| providers.resolve(&call.url));
+        let name = provider.map_or("", |provider| provider.name());
+        status.wait(self.request.subject(&self.exchange.id, mode, status), name, calls.len())
     }
 
     /// Adds a call's end to the journal.

@@ -28,6 +28,8 @@ use crate::drain::Drain;
 use crate::handoff::{Limits, Offer, Recorded};
 use crate::provider::Providers;
 use crate::sharing::Sharing;
+use crate::status::{self, Status, Subject};
+use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Reason, Registry};
 use crate::time::Duration;
 use crate::trace::Tracer;
@@ -82,6 +84,8 @@ pub struct Exchanges {
     pub drain: Drain,
     /// Where spans begin.
     pub tracer: Tracer,
+    /// Where what is under way is shown.
+    pub status: Arc<Status>,
     /// Results whose exchange could not use them.
     kept: Memory<Recorded>,
     /// Calls of users whom the app names.
@@ -131,6 +135,8 @@ pub struct Parts {
     pub drain: Drain,
     /// Where spans begin.
     pub tracer: Tracer,
+    /// Where what is under way is shown.
+    pub status: Arc<Status>,
     /// What there was before.
     pub lasting: Lasting,
 }
@@ -143,8 +149,20 @@ const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 impl Exchanges {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, admission, backend, offer, providers, calls, sharing, buffers, drain, tracer, lasting } =
-            parts;
+        let Parts {
+            config,
+            admission,
+            backend,
+            offer,
+            providers,
+            calls,
+            sharing,
+            buffers,
+            drain,
+            tracer,
+            status,
+            lasting,
+        } = parts;
         let Lasting { kept, users, metrics } = lasting;
         Self {
             config,
@@ -157,6 +175,7 @@ impl Exchanges {
             buffers,
             drain,
             tracer,
+            status,
             kept,
             users,
             metrics,
@@ -188,6 +207,19 @@ pub struct Request {
     pub bulkhead: Option<Bulkhead>,
     /// Where its calls come from.
     pub origin: Origin,
+}
+
+impl Request {
+    /// How it is named where it is shown.
+    pub(crate) fn name(&self, status: &Status) -> status::Name {
+        let pattern = if let Origin::Route(pattern) = &self.origin { Some(pattern) } else { None };
+        status.name(pattern, &self.target)
+    }
+
+    /// The same, with what else tells it.
+    pub(crate) fn subject<'a>(&'a self, id: &'a str, mode: Mode, status: &Status) -> Subject<'a> {
+        Subject { id, method: &self.method, name: self.name(status), mode }
+    }
 }
 
 /// An exchange that the app did not answer.

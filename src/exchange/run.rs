@@ -165,7 +165,9 @@ impl Running {
         let span = self.pass_span();
         // The span goes with what frees the worker, and ends then.
         let held = (permit, self.all.drain.enter(), span.clone());
-        let answer = start_pass(&self.all.backend, self.pass_request(&span.context()), held).await;
+        let status = &self.all.status;
+        let slot = status.occupy(self.request.subject(&self.exchange.id, account.mode, status), self.pass);
+        let answer = start_pass(&self.all.backend, self.pass_request(&span.context()), slot, held).await;
         account.working += began.elapsed();
         pass_ended(&span, &answer);
         answer.map_err(|fault| {

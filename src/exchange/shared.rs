@@ -158,6 +158,7 @@ struct Run {
 #[async_trait]
 impl Work<Refused> for Run {
     async fn run(self: Box<Self>, to: &Publisher<'_, Refused>) -> Result<Storable, Refused> {
+        let _needs_app = self.exchanges.drain.enter();
         let mut answer = loop {
             let mut account = Account::new(Mode::Plain);
             account.observer.clone_from(&self.observer);

@@ -11,7 +11,7 @@ use pingora::protocols::http::ServerSession;
 use super::context::{Context, Stage};
 use super::deliver::Pieces;
 use super::preview::Plan;
-use super::{Gateway, buffered, jobs, respond, span};
+use super::{Gateway, buffered, finish, jobs, respond, span};
 use crate::background::{Job, Phase, Preferences, Refusal, Rule, Running, TooLarge};
 use crate::buffers::Lease;
 use crate::drain::InFlight;
@@ -19,6 +19,7 @@ use crate::exchange::{Account, Broken, Counted, Meaning, Observer, Refused, Requ
 use crate::handoff::Exchange;
 use crate::route::Policy;
 use crate::sharing::Answer;
+use crate::status::{Failed, Name, Subject};
 use crate::telemetry::access_log::{self, Line};
 use crate::telemetry::outcome::Mode;
 use crate::telemetry::{Outcome, Reason};
@@ -99,6 +100,7 @@ async fn carry_out(gateway: Gateway, work: Work, running: Running, in_flight: (I
     let (id, began) = (work.exchange.id.clone(), work.began);
     let method = work.request.method.clone();
     let path = work.request.target.split('?').next().unwrap_or_default().to_owned();
+    let name = work.request.name(&gateway.exchanges.status);
     let producing = Box::pin(buffered::contained(produce(&gateway, work, &running, &mut account)));
     let ended = tokio::select! {
         biased;
@@ -110,7 +112,7 @@ async fn carry_out(gateway: Gateway, work: Work, running: Running, in_flight: (I
         None => drop(running),
     }
     account.mode = Mode::Background;
-    note(&gateway, &account, &Told { id: &id, method: &method, path: &path, began, span }, ended);
+    note(&gateway, &account, &Told { id: &id, method: &method, path: &path, name, began, span }, ended);
     drop(in_flight);
 }
 
@@ -119,6 +121,7 @@ struct Told<'a> {
     id: &'a str,
     method: &'a Method,
     path: &'a str,
+    name: Name,
     began: Instant,
     span: Span,
 }
@@ -133,6 +136,10 @@ fn note(gateway: &Gateway, account: &Account, told: &Told<'_>, ended: Option<Res
     span::describe(&told.span, told.id, account, outcome, (status != 0).then_some(status));
     let total = told.began.elapsed();
     gateway.exchanges.metrics.ended(account, outcome, total);
+    if let Some(cause) = finish::cause(account.mode, outcome, StatusCode::from_u16(status).ok()) {
+        let subject = Subject { id: told.id, method: told.method, name: told.name.clone(), mode: account.mode };
+        gateway.exchanges.status.failed(Failed { subject, cause, status });
+    }
     access_log::write(&Line {
         id: told.id,
         method: told.method.as_str(),

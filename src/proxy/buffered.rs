@@ -79,6 +79,9 @@ pub(super) async fn answered(
 ) -> Result<bool> {
     let began = Instant::now();
     connection::close_if_draining(gateway, session);
+    if !answer.body.is_relayed() {
+        context.needs_no_app(); // the pass counts until the app has sent all
+    }
     let outcome = deliver::run(session, &mut answer).await;
     let spent = if answer.body.is_relayed() { &mut context.account.calling } else { &mut context.account.client };
     *spent += began.elapsed();

@@ -1,30 +1,69 @@
-//! A client's connection: how long it is kept and how long one operation on it may take.
+//! A client's connection: the wait for a request on it, how long it is kept, and how long one operation on it may take.
 
 use bytes::BytesMut;
 use http::Version;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use tokio::io::AsyncReadExt;
 
 use super::Gateway;
+use super::preview::Glimpse;
+use crate::drain::Drain;
 use crate::hop_by_hop;
-use crate::time::Duration;
+use crate::time::{Duration, timeout};
 
+/// How long a new connection may be silent.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(60);
+/// From the first byte of a request to the end of its head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Room for a head at first, in bytes. It stays with the request.
+const HEAD_BUFFER: usize = 2048;
+/// The longest head that is looked at, in bytes.
+const LONGEST_HEAD: usize = 32 * 1024;
 /// The longest silence while a request is read, per read; the body has a deadline besides.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a body that the app did not read is read and dropped, so that the client sees the answer
 /// rather than a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A request's session on a connection, of which `read` was read already, and which may be silent for so long.
-pub(super) fn session(stream: Stream, read: BytesMut, silence: Duration) -> Box<ServerSession> {
+/// A connection between two requests, with what was read of the next one.
+pub(super) type Between = (Stream, BytesMut);
+
+/// Reads a request's head, at least as far as it can be judged. `false` when there is none to come: the client left,
+/// was silent for too long, or this process is at its end.
+pub(super) async fn arrives(stream: &mut Stream, head: &mut BytesMut, silence: Duration, drain: &Drain) -> bool {
+    if head.is_empty() {
+        head.reserve(HEAD_BUFFER);
+        let began = tokio::select! {
+            biased;
+            read = timeout(silence, stream.read_buf(head)) => matches!(read, Ok(Ok(1..))),
+            () = drain.is_over() => false,
+        };
+        if !began {
+            return false;
+        }
+    }
+    let goes_on = async {
+        while head.len() < LONGEST_HEAD && Glimpse::of(head) == Glimpse::Partial {
+            if !matches!(stream.read_buf(head).await, Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(HEAD_TIMEOUT, goes_on).await.unwrap_or(false)
+}
+
+/// A request's session on a connection, of which `read` was read already.
+pub(super) fn session((stream, read): Between) -> Box<ServerSession> {
     let mut session = Box::new(ServerSession::new_http1(stream));
-    session.set_keepalive(Some(silence.as_secs()));
+    session.set_keepalive(Some(FIRST_REQUEST.as_secs()));
     session.set_pipelined_prefix(read);
     session
 }
 
 /// The connection after a request, with what was read of the next one. `None` when it is not to be used again.
-pub(super) async fn after(session: Box<ServerSession>) -> Option<(Stream, BytesMut)> {
+pub(super) async fn after(session: Box<ServerSession>) -> Option<Between> {
     let (stream, next) = session.finish().await.ok()??.into_parts();
     Some((stream, next.unwrap_or_default()))
 }

@@ -10,6 +10,7 @@ use crate::admission::Permit;
 use crate::drain::InFlight;
 use crate::exchange::Account;
 use crate::route::RuleNumber;
+use crate::status::Slot;
 use crate::telemetry::Outcome;
 use crate::telemetry::outcome::Mode;
 use crate::time::Instant;
@@ -49,7 +50,7 @@ pub(super) enum Stage {
     /// Its head was read.
     Received,
     /// It is streamed through and holds a worker since.
-    Streaming { permit: Option<Permit>, since: Instant, tries: u32, span: Span },
+    Streaming { permit: Option<(Permit, Slot)>, since: Instant, tries: u32, span: Span },
     /// It ended, and the client was told.
     Ended(Outcome),
 }
@@ -68,6 +69,13 @@ impl Context {
             bytes: None,
             granted: None,
             in_flight: Some(in_flight),
+        }
+    }
+
+    /// What is left to be done goes on when the app is gone.
+    pub(super) fn needs_no_app(&mut self) {
+        if let Some((in_flight, _)) = &mut self.in_flight {
+            in_flight.needs_no_app();
         }
     }
 }

@@ -13,31 +13,20 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use tokio::io::AsyncReadExt;
 
+use super::connection::{self, Between, FIRST_REQUEST};
 use super::context::Context;
 use super::preview::{Glimpse, Plan};
 use super::repeated::{self, Repeated};
-use super::{Current, Gateway, buffered, connection, finish};
-use crate::time::{Duration, timeout};
-
-/// How long a new connection may be silent.
-const FIRST_REQUEST: Duration = Duration::from_secs(60);
-/// From the first byte of a request to the end of its head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Room for a head at first, in bytes. It stays with the request.
-const HEAD_BUFFER: usize = 2048;
-/// The longest head that is looked at, in bytes.
-const LONGEST_HEAD: usize = 32 * 1024;
+use super::{Current, Gateway, buffered, finish};
+use crate::drain::Drain;
 
 /// The application that Pingora runs for each listener.
 pub struct Edge {
     current: Current,
     proxy: Arc<HttpProxy<Current>>,
+    drain: Drain,
 }
-
-/// A connection between two requests, with what was read of the next one.
-type Between = (Stream, BytesMut);
 
 impl Edge {
     /// An edge before the `current` gateway.
@@ -46,7 +35,8 @@ impl Edge {
         proxy.server_options = Some(options);
         proxy.h2_options = Some(h2);
         proxy.handle_init_modules();
-        Self { current, proxy: Arc::new(proxy) }
+        let drain = current.get().drain.clone();
+        Self { current, proxy: Arc::new(proxy), drain }
     }
 
     fn is_http2(&self, stream: &Stream) -> bool {
@@ -56,10 +46,11 @@ impl Edge {
 
     /// Serves an HTTP/1.1 connection to its end.
     async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let mut idle = FIRST_REQUEST;
+        let _connected = self.drain.connect();
+        let mut silence = FIRST_REQUEST;
         let mut between = Some((stream, BytesMut::new()));
         while let Some((mut stream, mut head)) = between {
-            if !arrives(&mut stream, &mut head, idle, shutdown).await {
+            if !connection::arrives(&mut stream, &mut head, silence, &self.drain).await {
                 return;
             }
             let gateway = self.current.get();
@@ -76,20 +67,21 @@ impl Edge {
                 Repeated::Gone => return,
                 Repeated::Answered => {
                     between = Some((stream, head));
-                    idle = gateway.config.keepalive;
+                    silence = gateway.config.keepalive;
                     continue;
                 }
             };
-            let session = connection::session(stream, head, FIRST_REQUEST);
+            let session = connection::session((stream, head));
             let Some(plan) = plan else {
                 return Box::pin(self.proxied(session, shutdown)).await;
             };
             between = exchange(&gateway, session, plan, bytes).await;
-            idle = gateway.config.keepalive;
+            silence = gateway.config.keepalive;
         }
     }
 
-    /// Leaves the connection to Pingora, beginning with the request in `session`.
+    /// Leaves the connection to Pingora, beginning with the request in `session`: what Pingora has read of the request after
+    /// that, it keeps to itself.
     async fn proxied(&self, session: Box<ServerSession>, shutdown: &ShutdownWatch) {
         let mut reused = self.proxy.process_new_http(*session, shutdown).await;
         while let Some((stream, settings)) = reused.map(|reused| reused.consume()) {
@@ -102,11 +94,25 @@ impl Edge {
     }
 }
 
+impl Edge {
+    /// Serves an HTTP/2 connection to its end. Clients are told to open others as soon as this process is to end.
+    async fn serve_http2(&self, stream: Stream) -> Option<Stream> {
+        let connected = self.drain.connect();
+        let leaving = self.drain.leaving();
+        let mut serving = std::pin::pin!(self.proxy.process_new(stream, &leaving));
+        tokio::select! {
+            stream = &mut serving => return stream,
+            () = self.drain.is_over() => drop(connected), // streams under way count by themselves
+        }
+        serving.await
+    }
+}
+
 #[async_trait]
 impl ServerApp for Edge {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         if self.is_http2(&stream) {
-            return self.proxy.process_new(stream, shutdown).await;
+            return self.serve_http2(stream).await;
         }
         // In a task of its own: Pingora's has room for a handshake, and keeps it for as long as the connection lives.
         let (edge, shutdown) = (Arc::clone(self), shutdown.clone());
@@ -114,7 +120,9 @@ impl ServerApp for Edge {
         None
     }
 
+    /// Called when no connection is accepted any more. Those on which Pingora waits for a request are closed with all others.
     async fn cleanup(&self) {
+        self.drain.is_over().await;
         self.proxy.http_cleanup().await;
     }
 }
@@ -138,30 +146,4 @@ async fn exchange(
     finish::run(gateway, &session, None, &mut context);
     served.ok()?; // an answer that broke off must not look complete
     connection::after(session).await
-}
-
-/// Reads a request's head, at least as far as it can be judged. `false` when there is none to come: the client left,
-/// was silent for too long, or this process is shutting down.
-async fn arrives(stream: &mut Stream, head: &mut BytesMut, idle: Duration, shutdown: &ShutdownWatch) -> bool {
-    if head.is_empty() {
-        let mut stopping = shutdown.clone();
-        head.reserve(HEAD_BUFFER);
-        let began = tokio::select! {
-            biased;
-            read = timeout(idle, stream.read_buf(head)) => matches!(read, Ok(Ok(1..))),
-            _ = stopping.wait_for(|stopping| *stopping) => false,
-        };
-        if !began {
-            return false;
-        }
-    }
-    let goes_on = async {
-        while head.len() < LONGEST_HEAD && Glimpse::of(head) == Glimpse::Partial {
-            if !matches!(stream.read_buf(head).await, Ok(1..)) {
-                return false;
-            }
-        }
-        true
-    };
-    timeout(HEAD_TIMEOUT, goes_on).await.unwrap_or(false)
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use pingora::apps::ServerApp;
 use pingora::prelude::Result;
@@ -14,8 +14,9 @@ use pingora::server::ShutdownWatch;
 
 use super::body::Unread;
 use super::call::{self, Call};
+use super::connection::{self, Between, FIRST_REQUEST};
 use super::context::Context;
-use super::{Current, Gateway, buffered, connection, finish, hygiene, request, respond};
+use super::{Current, Gateway, buffered, finish, hygiene, request, respond};
 use crate::calls::{Directives, Origin};
 use crate::provider::{Provider, Request};
 use crate::telemetry::Reason;
@@ -30,40 +31,49 @@ impl Egress {
         Self(current)
     }
 
-    /// Serves one request. `None` when the connection is not to be used again.
-    async fn serve(&self, mut session: Box<ServerSession>) -> Option<Box<ServerSession>> {
-        if !matches!(session.read_request().await, Ok(true)) {
-            return None;
+    /// Serves a connection to its end.
+    async fn serve(&self, stream: Stream) {
+        let drain = self.0.get().drain.clone();
+        let _connected = drain.connect();
+        let mut silence = FIRST_REQUEST;
+        let mut between = Some((stream, BytesMut::new()));
+        while let Some((mut stream, mut head)) = between {
+            if !connection::arrives(&mut stream, &mut head, silence, &drain).await {
+                return;
+            }
+            let gateway = self.0.get();
+            between = answer(&gateway, connection::session((stream, head))).await;
+            silence = gateway.config.keepalive;
         }
-        let gateway = self.0.get();
-        let mut context = Context::new(Arc::clone(&gateway));
-        connection::settle(&gateway, &mut session);
-        let served = run(&gateway, &mut session, &mut context).await;
-        finish::run(&gateway, &session, None, &mut context);
-        served.ok()?; // an answer that broke off must not look complete
-        let (stream, next) = connection::after(session).await?;
-        Some(connection::session(stream, next, gateway.config.keepalive))
     }
+}
+
+/// Serves one request. `None` when the connection is not to be used again.
+async fn answer(gateway: &Arc<Gateway>, mut session: Box<ServerSession>) -> Option<Between> {
+    if !matches!(session.read_request().await, Ok(true)) {
+        return None;
+    }
+    let mut context = Context::new(Arc::clone(gateway));
+    connection::settle(gateway, &mut session);
+    let served = run(gateway, &mut session, &mut context).await;
+    finish::run(gateway, &session, None, &mut context);
+    served.ok()?; // an answer that broke off must not look complete
+    connection::after(session).await
 }
 
 #[async_trait]
 impl ServerApp for Egress {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
         // In a task of its own, as at the edge.
-        let (egress, mut shutdown) = (Arc::clone(self), shutdown.clone());
-        tokio::spawn(async move {
-            let mut session = Some(Box::new(ServerSession::new_http1(stream)));
-            while let Some(next) = session {
-                let is_stopping = *shutdown.borrow_and_update();
-                session = if is_stopping { None } else { egress.serve(next).await };
-            }
-        });
+        let egress = Arc::clone(self);
+        tokio::spawn(async move { egress.serve(stream).await });
         None
     }
 }
 
 async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Context) -> Result<bool> {
     context.account.mode = Mode::Egress;
+    context.needs_no_app();
     if let Err(refused) = request::accept(gateway, session, context) {
         return respond::refuse(gateway, session, context, refused).await;
     }

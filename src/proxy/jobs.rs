@@ -55,6 +55,7 @@ struct Standing<'a> {
 /// Answers a request whose path is that of a job.
 pub(super) async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Context) -> Result<bool> {
     context.account.mode = Mode::Jobs;
+    context.needs_no_app(); // the job itself may
     if let Err(refused) = request::accept(gateway, session, context) {
         return respond::refuse(gateway, session, context, refused).await;
     }

@@ -9,7 +9,7 @@ use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::proxy::{FailToProxy, Session};
 
 use super::context::{Context, Stage};
-use super::{Config, Gateway, hygiene, respond};
+use super::{Config, Gateway, finish, hygiene, respond};
 use crate::backend::Address;
 use crate::exchange::{REQUEST_START, ROUTE, Refused, request_start};
 use crate::handoff;
@@ -52,9 +52,10 @@ pub(super) async fn admit(
     };
     context.account.queued += asked.elapsed();
     drop(queue);
-    let permit = Some(permit?);
+    let permit = permit?;
+    let slot = gateway.exchanges.status.occupy(finish::subject(gateway, session, context), 0);
     let span = gateway.exchanges.tracer.child(&context.account.trace, "pass 0", Kind::Client);
-    context.stage = Stage::Streaming { permit, since: Instant::now(), tries: 0, span };
+    context.stage = Stage::Streaming { permit: Some((permit, slot)), since: Instant::now(), tries: 0, span };
     context.account.passes = 1;
     // From here on a worker is busy, and goes on when its client leaves: only the backend leg's end frees it.
     session.as_downstream_mut().set_abort_on_close(false);

@@ -22,6 +22,7 @@ use crate::media_type;
 use crate::provider::{self, Provider};
 use crate::relay::{Format, Translator};
 use crate::route::{Policy, Termination};
+use crate::status::Waiting;
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 
@@ -70,7 +71,7 @@ struct Provided {
     reply: Reply,
     translator: Option<Translator>,
     /// The user's place, and the time that no worker spends.
-    _held: (Option<Place>, Suspended),
+    _held: (Option<Place>, Suspended, Waiting),
 }
 
 /// Reads the request, has the call made, and answers the client; `true` says that this was done.
@@ -127,11 +128,15 @@ impl Terminated<'_> {
             Verdict::Denied(answer) => return Ok(Answered::ByApp(answer)),
             Verdict::Granted { grant, headers } => {
                 context.granted = Some(Box::new(Granted { user: grant.user.clone(), headers }));
+                context.needs_no_app();
                 grant
             }
         };
         grant.limits.hold(provider, &mut call).map_err(beyond)?;
-        let held = (self.gateway.exchanges.place(&grant)?, self.gateway.exchanges.metrics.suspend(Mode::Terminate));
+        let exchanges = &self.gateway.exchanges;
+        let subject = self.request.subject(&self.exchange.id, Mode::Terminate, &exchanges.status);
+        let waiting = exchanges.status.wait(subject, provider.name(), 1);
+        let held = (exchanges.place(&grant)?, exchanges.metrics.suspend(Mode::Terminate), waiting);
         let api = calls::api(provider, &call.method, &call.url);
         let Request { headers, origin, .. } = &self.request;
         let call = Call { provider, request: call, said: &grant.said, client: headers, origin };
@@ -149,7 +154,8 @@ impl Terminated<'_> {
             return Ok(Verdict::Granted { grant: Grant::default(), headers: HeaderMap::new() });
         };
         let Request { method, target, headers, class, bulkhead, .. } = &self.request;
-        let question = Question { path, method, target, headers, call, class: *class, bulkhead: *bulkhead };
+        let name = self.request.name(&self.gateway.exchanges.status);
+        let question = Question { path, method, target, headers, call, class: *class, bulkhead: *bulkhead, name };
         Box::pin(self.gateway.exchanges.authorize(&self.exchange, question, &mut context.account)).await
     }
 

@@ -1,16 +1,21 @@
 //! The end of the process. SIGTERM: unready, linger, stop accepting, let exchanges finish until the deadline, cut the rest,
-//! exit. SIGINT: exit at once. SIGUSR2: another process takes the sockets over, then this one ends in the same way.
+//! exit. SIGINT: exit at once. SIGUSR2: another process takes over, then this one ends in the same way.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::live::Live;
-use super::{supervisor, upgrade};
+use super::sockets::Sockets;
+use super::supervisor;
+use super::upgrade::{self, Program};
 use crate::drain::Drain;
-use crate::time::{Duration, sleep_until, timeout};
+use crate::time::{Duration, Instant, sleep_until, timeout};
 use crate::trace::Tracer;
 
 /// How long answers to exchanges that were cut off may take to be written.
@@ -19,12 +24,18 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const LAST_SPANS: Duration = Duration::from_secs(2);
 /// The most that an end takes after its deadline.
 pub(super) const AFTERWARDS: Duration = LAST_WORDS.saturating_add(LAST_SPANS);
-/// How long Pingora goes on accepting after it has given its sockets away.
-pub(super) const HANDING_OVER: Duration = Duration::from_secs(5);
+/// How long a connection may be silent at the least when no more are accepted: the last one was opened only now.
+const LAST_CHANCE: Duration = Duration::from_millis(250);
+/// How long connections may be silent that another process's clients left here: nobody waits for this process's end.
+const HANDED_OVER: Duration = Duration::from_secs(5);
 
+/// What to do at which signal.
 pub(super) struct Signals {
     live: Arc<Live>,
-    upgrade_socket: upgrade::Socket,
+    sockets: Sockets,
+    program: Program,
+    /// Where another process waits for this one to serve.
+    serving: Option<PathBuf>,
 }
 
 struct Heard {
@@ -33,13 +44,56 @@ struct Heard {
     usr2: Signal,
 }
 
+/// Another process on its way.
+type Upgrade<'a> = BoxFuture<'a, Result<u32, upgrade::Failed>>;
+
 impl Signals {
-    pub(super) fn new(live: Arc<Live>, upgrade_socket: upgrade::Socket) -> Self {
-        Self { live, upgrade_socket }
+    /// `taken_from` is the directory in which another process passed its sockets to this one.
+    pub(super) fn new(live: Arc<Live>, sockets: Sockets, program: Program, taken_from: Option<&Path>) -> Self {
+        Self { live, sockets, program, serving: taken_from.map(upgrade::serving) }
     }
 
     fn drain(&self) -> &Drain {
         &self.live.foundation().drain
+    }
+
+    /// Tells whom it concerns that this process serves, as soon as it does.
+    async fn announce(&self) {
+        self.sockets.all_bound(&self.live.started().server).await;
+        supervisor::ready();
+        let Some(serving) = &self.serving else { return };
+        if let Err(error) = UnixStream::connect(serving).await {
+            tracing::warn!(%error, "the process that passed its sockets does not learn that this one serves");
+        }
+    }
+
+    async fn recv(&self, heard: &mut Heard) -> ShutdownSignal {
+        let mut announcing = std::pin::pin!(self.announce());
+        let mut is_announced = false;
+        let mut upgrade: Option<Upgrade<'_>> = None;
+        loop {
+            tokio::select! {
+                _ = heard.term.recv() => return self.linger(heard).await, // ends another process on its way
+                _ = heard.int.recv() => return ShutdownSignal::FastShutdown,
+                () = &mut announcing, if !is_announced => is_announced = true,
+                _ = heard.usr2.recv() => self.begin(&mut upgrade),
+                ended = under_way(&mut upgrade) => match ended {
+                    Ok(pid) => return self.hand_over(pid),
+                    Err(error) => {
+                        tracing::error!("the upgrade failed, and this process goes on: {error}");
+                        upgrade = None;
+                    }
+                },
+            }
+        }
+    }
+
+    fn begin<'a>(&'a self, upgrade: &mut Option<Upgrade<'a>>) {
+        if upgrade.is_some() {
+            return tracing::warn!("another process is about to take over already");
+        }
+        tracing::info!("another process is to take over");
+        *upgrade = Some(Box::pin(upgrade::run(&self.program, &self.sockets)));
     }
 
     /// Serves on, unready: those who send requests learn of it late. What comes is answered and told to go elsewhere.
@@ -51,30 +105,33 @@ impl Signals {
             () = sleep_until(since + self.live.started().server.linger) => {}
             _ = heard.int.recv() => return ShutdownSignal::FastShutdown,
         }
-        self.finish(Duration::ZERO);
+        self.finish(LAST_CHANCE);
         ShutdownSignal::GracefulTerminate
     }
 
-    /// Has another process take the sockets over. `None` where that failed: this one goes on as if nothing had happened.
-    async fn hand_over(&self) -> Option<ShutdownSignal> {
-        match self.upgrade_socket.spawn().await {
-            Ok(pid) => tracing::info!(pid, "another process takes over"),
-            Err(error) => {
-                tracing::error!("the upgrade failed, and this process goes on: {error}");
-                return None;
-            }
-        }
-        self.drain().start();
+    /// Another process accepts connections from now on.
+    fn hand_over(&self, pid: u32) -> ShutdownSignal {
+        tracing::info!(pid, in_flight = self.drain().in_flight(), "another process took over; this one ends");
         self.live.supersede();
-        self.finish(HANDING_OVER);
-        Some(ShutdownSignal::GracefulUpgrade)
+        self.finish(HANDED_OVER);
+        ShutdownSignal::GracefulTerminate
     }
 
     /// Pingora sleeps through its grace period on this runtime's thread, so the end has a thread of its own.
-    fn finish(&self, after: Duration) {
+    fn finish(&self, silence: Duration) {
         let (drain, deadline) = (self.drain().clone(), self.live.started().server.drain);
+        let silent_until = Instant::now() + silence.min(deadline);
+        drain.stop(silent_until);
         let tracer = self.live.foundation().tracer.clone();
-        std::thread::spawn(move || finish(&drain, &tracer, after, deadline));
+        std::thread::spawn(move || finish(&drain, &tracer, silent_until, deadline));
+    }
+}
+
+/// Resolves with the end of an upgrade, if one is under way.
+async fn under_way(upgrade: &mut Option<Upgrade<'_>>) -> Result<u32, upgrade::Failed> {
+    match upgrade {
+        Some(upgrade) => upgrade.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -88,26 +145,20 @@ impl ShutdownSignalWatch for Signals {
             tracing::error!("cannot watch for signals");
             return ShutdownSignal::FastShutdown;
         };
-        let mut heard = Heard { term, int, usr2 };
-        loop {
-            tokio::select! {
-                _ = heard.term.recv() => return self.linger(&mut heard).await,
-                _ = heard.int.recv() => return ShutdownSignal::FastShutdown,
-                _ = heard.usr2.recv() => if let Some(signal) = self.hand_over().await {
-                    return signal;
-                },
-            }
-        }
+        self.recv(&mut Heard { term, int, usr2 }).await
     }
 }
 
-/// Ends the process: when nothing is in flight any more, or when time is up.
-fn finish(drain: &Drain, tracer: &Tracer, after: Duration, deadline: Duration) {
-    std::thread::sleep(after);
+/// Ends the process: when nothing is in flight and nobody connected any more, or when time is up.
+fn finish(drain: &Drain, tracer: &Tracer, silent_until: Instant, deadline: Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     if let Ok(runtime) = runtime {
+        let all_gone = async {
+            sleep_until(silent_until).await; // what was accepted last may not be counted yet
+            drain.idle().await;
+        };
         runtime.block_on(async {
-            if timeout(deadline, drain.idle()).await.is_err() {
+            if timeout(deadline, all_gone).await.is_err() {
                 tracing::warn!(in_flight = drain.in_flight(), "cutting off what did not finish in time");
                 drain.cut();
                 // What does not end even then is not worth waiting for.

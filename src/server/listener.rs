@@ -1,7 +1,8 @@
 //! Sockets and TLS to Pingora services.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +15,10 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 use rustls::server::ResolvesServerCert;
 
+use super::admin::Admin;
 use super::certificate::Certificate;
 use super::live::Live;
+use super::sockets::{self, Sockets};
 use crate::backend::Address;
 use crate::config::Server;
 use crate::proxy::{Current, Edge, Egress};
@@ -28,6 +31,8 @@ const READ_BUFFER: usize = 512;
 const H2_IDLE: Duration = Duration::from_secs(120);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 256;
+/// A socket that only its owner can connect to.
+const OWN: u32 = 0o600;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +42,9 @@ pub struct CannotBind {
     cause: io::Error,
 }
 
-/// Tries each address before anything is set up, because Pingora panics on those it cannot bind.
-pub(super) fn probe(server: &Server) -> Result<(), CannotBind> {
-    for address in server.listen.iter().chain(&server.h2c).chain(&server.admin).chain(&server.egress) {
+/// Tries each address that is not held already before anything is set up, because Pingora panics on those it cannot bind.
+pub(super) fn probe(server: &Server, held: &Sockets) -> Result<(), CannotBind> {
+    for address in sockets::addresses(server).filter(|address| !held.hold(address)) {
         let bound = match address {
             Address::Tcp(address) => bind_tcp(address),
             Address::Unix(path) => free_path(path),
@@ -92,6 +97,18 @@ pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, live: &Live) -> 
 pub(super) fn egress(address: &Address, current: &Current) -> Service<Egress> {
     let mut service = Service::new("egress".to_owned(), Egress::new(current.clone()));
     service.add_listener(listener(address, None));
+    service
+}
+
+/// The operator's listener. Others on this machine cannot use it where it is a file.
+pub(super) fn admin(address: &Address, admin: Admin) -> Service<Admin> {
+    let mut service = Service::new("admin".to_owned(), admin);
+    service.threads = Some(1);
+    let listener = listener(address, None);
+    service.add_listener(match address {
+        Address::Unix(_) => listener.permissions(Permissions::from_mode(OWN)),
+        Address::Tcp(_) => listener,
+    });
     service
 }
 

@@ -90,13 +90,9 @@ impl Live {
         self.superseded.send_replace(true);
     }
 
-    /// Resolves when another process serves.
-    ///
-    /// # Cancel safety
-    /// Safe to drop and call again.
-    pub(super) async fn is_superseded(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
+    /// Becomes true when another process serves.
+    pub(super) fn superseded(&self) -> watch::Receiver<bool> {
+        self.superseded.subscribe()
     }
 
     /// The server's own certificate, where it has one.

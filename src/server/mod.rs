@@ -13,6 +13,7 @@ mod reference;
 mod reload;
 mod restart;
 mod signals;
+mod sockets;
 mod supervisor;
 mod traces;
 mod upgrade;

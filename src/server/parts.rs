@@ -19,6 +19,7 @@ use crate::provider::{Failure, Providers};
 use crate::proxy::{Gateway, Requests};
 use crate::route::{self, Table};
 use crate::sharing::{Common, Sharing};
+use crate::status::Status;
 use crate::telemetry::Registry;
 use crate::trace::{Exporter, Tracer};
 use crate::usage::{Meter, Models};
@@ -37,6 +38,7 @@ pub(super) struct Foundation {
     calls: Sharing<Failure>,
     answers: Sharing<Refused>,
     pub(super) jobs: Jobs,
+    pub(super) status: Arc<Status>,
     exchanges: Lasting,
     requests: Arc<Requests>,
     models: Models,
@@ -64,6 +66,7 @@ impl Foundation {
             calls: Sharing::new(Arc::clone(&common)),
             answers: Sharing::new(Arc::clone(&common)),
             jobs: Jobs::new(config.background.clone(), rules, drain.clone(), &registry)?,
+            status: Status::new(config.server.status_paths),
             exchanges: Lasting::new(&registry),
             requests: Arc::new(Requests::new(&registry)),
             models: Models::default(),
@@ -94,6 +97,7 @@ impl Foundation {
         }
         let tracer = self.tracer.reconfigured(&config.tracing);
         // Nothing fails from here on.
+        self.status.show_paths(config.server.status_paths);
         let bulkheads = self.admission.reconfigure(admission, &route::bulkheads(&config.routes));
         let parts = Parts {
             config: config.exchange,
@@ -106,6 +110,7 @@ impl Foundation {
             buffers: self.buffers.clone(),
             drain: self.drain.clone(),
             tracer,
+            status: Arc::clone(&self.status),
             lasting: self.exchanges.clone(),
         };
         let exchanges = Arc::new(Exchanges::new(parts));

@@ -155,7 +155,8 @@ async fn lead<E: Clone + Send + Sync + 'static>(
     wanted: &Wanted,
     work: Box<dyn Work<E>>,
 ) {
-    let _in_flight = (common.drain.enter(), common.metrics.begin());
+    // Work that needs the app says so itself.
+    let _in_flight = (common.drain.enter_without_app(), common.metrics.begin());
     let since = common.store.generation();
     let publisher =
         Publisher { common, leader: &leader, key, wanted, head: OnceLock::new(), whole: OnceLock::new(), since };

@@ -4,7 +4,9 @@ pub mod access_log;
 pub mod level;
 pub mod log;
 pub mod outcome;
+pub mod reading;
 pub mod registry;
 
 pub use outcome::{Outcome, Reason};
+pub use reading::Reading;
 pub use registry::Registry;

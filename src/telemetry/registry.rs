@@ -12,6 +12,7 @@ use prometheus::{
 
 pub use prometheus::{Counter, IntCounter};
 
+use super::reading::Reading;
 use crate::time::Duration;
 
 /// Waiting and service times of a worker pool, in seconds: 1 ms to 60 s.
@@ -158,6 +159,11 @@ impl Registry {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.all.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    /// What all metrics say now.
+    pub fn read(&self) -> Reading {
+        Reading::new(self.all.gather())
     }
 
     /// Every family that was declared, in that order.

@@ -25,19 +25,19 @@ struct Data {
     workers: Vec<Worker>,
 }
 
+/// Whether it has booted only the worker itself knows: gunicorn's master says no of all.
 #[derive(Deserialize)]
 struct Worker {
-    booted: bool,
     #[serde(default)]
     aborted: bool,
 }
 
-/// How many workers serve.
+/// How many workers there are.
 pub(super) fn serving(path: &Path) -> Result<usize, Unseen> {
     let answer = ask(path).map_err(|error| Unseen::Failed(format!("{}: {error}", path.display())))?;
     let answer: Answer = serde_json::from_slice(&answer).map_err(|error| Unseen::Failed(error.to_string()))?;
     let data = answer.data.ok_or_else(|| Unseen::Failed("the answer names no workers".into()))?;
-    Ok(data.workers.iter().filter(|worker| worker.booted && !worker.aborted).count())
+    Ok(data.workers.iter().filter(|worker| !worker.aborted).count())
 }
 
 fn ask(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -8,6 +8,10 @@ import h2.connection
 import h2.errors
 import h2.events
 from harness import raw_http
+from hyperframe.frame import Frame, GoAwayFrame
+
+# Before each frame.
+HEADER_BYTES = 9
 
 
 @dataclass
@@ -27,6 +31,9 @@ class Streams:
         self.socket = raw_http.connect(address, 10)
         self.h2 = h2.connection.H2Connection()
         self.streams: dict[int, Stream] = {}
+        # Whether the server wants further requests on another connection.
+        self.is_leaving = False
+        self._unread = b""
         self.h2.initiate_connection()
         self._send()
 
@@ -55,15 +62,41 @@ class Streams:
     def finish(self, stream: int) -> Stream:
         """Reads until the stream has ended, well or not."""
         while not self.streams[stream].ended:
-            data = self.socket.recv(1 << 16)
-            assert data, "the connection ended"
-            for event in self.h2.receive_data(data):
-                self._note(event)
-            self._send()
+            assert self._read(), "the connection ended"
         return self.streams[stream]
 
+    def until_leaving(self) -> None:
+        """Reads until the server wants further requests on another connection."""
+        while not self.is_leaving:
+            assert self._read(), "the connection ended"
+
+    def until_end(self) -> None:
+        """Reads until the server closes the connection."""
+        while self._read():
+            pass
+
+    def _read(self) -> bool:
+        data = self.socket.recv(1 << 16)
+        self._unread += data
+        while len(self._unread) >= HEADER_BYTES:
+            frame, length = Frame.parse_frame_header(memoryview(self._unread[:HEADER_BYTES]))
+            whole = self._unread[: HEADER_BYTES + length]
+            if len(whole) < HEADER_BYTES + length:
+                break
+            self._unread = self._unread[len(whole) :]
+            if isinstance(frame, GoAwayFrame):
+                # The library takes the connection for closed then; streams under way are not.
+                frame.parse_body(memoryview(whole[HEADER_BYTES:]))
+                assert frame.error_code == h2.errors.ErrorCodes.NO_ERROR, frame
+                self.is_leaving = True
+                continue
+            for event in self.h2.receive_data(whole):
+                self._note(event)
+        if data:
+            self._send()
+        return bool(data)
+
     def _note(self, event: h2.events.Event) -> None:
-        assert not isinstance(event, h2.events.ConnectionTerminated), event
         stream = self.streams.get(getattr(event, "stream_id", None) or 0, Stream())
         if isinstance(event, h2.events.ResponseReceived):
             stream.status = int({bytes(name): value for name, value in event.headers}[b":status"])

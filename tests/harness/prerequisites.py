@@ -156,7 +156,7 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     ("test", rust_target),
     ("test", commands(("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
     ("test", commands(("promtool", "prometheus"), ("prometheus-alertmanager", "prometheus-alertmanager"))),
-    ("test", commands(("systemd-analyze", "systemd"))),
+    ("test", commands(("chromium", "chromium"), ("systemd-analyze", "systemd"))),
     ("test", node),
     ("bench", postgres),
 ]

@@ -126,12 +126,16 @@ def merged(tables: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 def toml(tables: dict[str, Any]) -> str:
     """Nested tables as TOML, each section on a line of its own."""
-    return "".join(f"{key} = {_value(value)}\n" for key, value in tables.items())
+    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in tables.items())
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     return json.dumps(value)

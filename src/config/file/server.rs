@@ -26,6 +26,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) body_timeout: Period,
     pub(in crate::config) write_timeout: Period,
     pub(in crate::config) buffered: Size,
+    pub(in crate::config) status_paths: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -53,6 +54,7 @@ impl Default for Server {
             body_timeout: Period(d::BODY_TIMEOUT),
             write_timeout: Period(d::WRITE_TIMEOUT),
             buffered: Size(d::BUFFERED),
+            status_paths: d::STATUS_PATHS,
         }
     }
 }

@@ -42,6 +42,7 @@ impl Check<'_> {
             linger: server.linger.0,
             propagation: server.propagation.0,
             drain: server.drain.0,
+            status_paths: server.status_paths,
         }
     }
 

@@ -28,6 +28,7 @@ use crate::calls;
 use crate::handoff::{self, Call};
 use crate::hop_by_hop;
 use crate::relay::Format;
+use crate::status::Waiting;
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 use crate::time::{Duration, Instant, sleep_until, timeout};
@@ -50,7 +51,7 @@ pub(super) struct Begun {
     key: Option<Key>,
     place: Place,
     began: Instant,
-    suspended: Suspended,
+    suspended: (Suspended, Waiting),
     /// From the call to the end of the stream.
     span: Span,
     /// Memory of the call's body.
@@ -86,12 +87,13 @@ impl Running {
         let began = Instant::now();
         let key = self.key(&call);
         let span = self.all.tracer.child(&self.trace, "relay", Kind::Internal);
+        let waiting = self.waiting(std::slice::from_ref(&call), Mode::Relay);
         let (asked, place) = self.place(call, span.context());
         if let Some(kept) = self.kept(key) {
             self.add(key, place.finished(self.pass, began, kept))?;
             return Ok(None);
         }
-        let suspended = self.all.metrics.suspend(Mode::Relay);
+        let suspended = (self.all.metrics.suspend(Mode::Relay), waiting);
         let deadline = self.calls_deadline();
         let opening = stream::opening(Arc::clone(&self.all), asked, self.request.headers.clone(), deadline);
         let room = self.all.config.limits.max_journal.saturating_sub(self.held);

@@ -1,4 +1,4 @@
-//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/-/drain`, `/-/drained` and `/-/purge`.
+//! What the admin listener answers; `status::ENDPOINTS` lists it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::super::live::Live;
-use super::purge;
+use super::{purge, status};
 use crate::time::{sleep_until, timeout};
 
 /// An answer of the admin listener.
@@ -32,22 +32,42 @@ impl Pages {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
         }
         match request.uri().path() {
+            "/" => status::front(request.headers()),
+            "/-/status" => self.status(),
             "/metrics" => self.metrics(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
             "/-/drain" => self.drain(),
             "/-/drained" => self.drained().await,
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez, /readyz, /-/drain, /-/drained and /-/purge\n"),
+            _ => text(StatusCode::NOT_FOUND, format!("not here; here are\n{}", status::ENDPOINTS)),
         }
     }
 
-    fn metrics(&self) -> Answer {
+    /// Takes note of what the metrics say, for the status page's curves.
+    pub(super) fn sample(&self) {
+        self.observe();
+        let foundation = self.live.foundation();
+        foundation.status.sample(&foundation.registry.read());
+    }
+
+    /// Brings the metrics that depend on time up to date.
+    fn observe(&self) {
         let foundation = self.live.foundation();
         foundation.common.observe();
         foundation.jobs.observe();
         self.live.generation().exchanges.observe();
         self.live.metrics().show(foundation.drain.is_draining());
-        match foundation.registry.render() {
+    }
+
+    fn status(&self) -> Answer {
+        self.observe();
+        let foundation = self.live.foundation();
+        status::json(&foundation.status.report(&foundation.registry.read(), foundation.drain.is_draining()))
+    }
+
+    fn metrics(&self) -> Answer {
+        self.observe();
+        match self.live.foundation().registry.render() {
             Ok(metrics) => {
                 let mut answer = text(StatusCode::OK, metrics);
                 let version = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -70,18 +90,18 @@ impl Pages {
         text(StatusCode::OK, "draining\n")
     }
 
-    /// The same, and waits until nobody sends requests any more and none is under way, exchanges at providers included: they
-    /// come back to the app. The app can be stopped then.
+    /// The same, and waits until nobody sends requests any more and nothing under way needs the app, which can be stopped then.
+    /// Exchanges that wait for a provider need it: they come back.
     async fn drained(&self) -> Answer {
         self.drain();
         let (drain, server) = (&self.live.foundation().drain, &self.live.started().server);
         let all_gone = async {
             sleep_until(drain.since() + server.propagation).await;
-            drain.idle().await;
+            drain.is_app_free().await;
         };
         match timeout(server.drain, all_gone).await {
             Ok(()) => text(StatusCode::OK, "drained\n"),
-            Err(_) => text(StatusCode::OK, "time is up, and requests are still under way\n"),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "time is up, and the app is still needed\n"),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -8,13 +9,16 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Flags {
-    /// http://host:port/path
+    /// http://host:port/path; `{n}` in the path becomes unique in each request.
     #[arg(long)]
     pub(crate) url: String,
+    /// The method, instead of GET, or POST with a body; `{n}` becomes unique in each request.
+    #[arg(long)]
+    pub(crate) method: Option<String>,
     /// Sent as `Authorization: Token ...`.
     #[arg(long)]
     pub(crate) token: Option<String>,
-    /// A JSON body to POST; `{n}` becomes unique in each request. Without it, requests are GETs.
+    /// A JSON body; `{n}` becomes unique in each request.
     #[arg(long)]
     pub(crate) body_template: Option<String>,
     /// The answer must be the simulated LLM's answer to the prompt in the body.
@@ -33,8 +37,12 @@ pub(crate) struct Flags {
     /// Requests a second at fixed times, whether or not earlier ones were answered, instead of the closed loop.
     #[arg(long)]
     pub(crate) rate: Option<f64>,
+    /// Make the requests of this file at their times, whether or not earlier ones were answered, and no others. A line is
+    /// the seconds after the beginning and a path, which stands in for the URL's.
+    #[arg(long, conflicts_with_all = ["rate", "requests", "duration", "concurrency", "ramp_up"])]
+    pub(crate) trace: Option<PathBuf>,
     /// Stop after this many requests.
-    #[arg(long, required_unless_present = "duration")]
+    #[arg(long, required_unless_present_any = ["duration", "trace"])]
     pub(crate) requests: Option<u64>,
     /// Begin no request after this time, which counts from the end of the warm-up; those in flight are waited for.
     #[arg(long, value_parser = humantime::parse_duration)]

@@ -1,4 +1,4 @@
-//! When requests are made: in a closed loop, or at fixed times.
+//! When requests are made: in a closed loop, at fixed times, or at those of a trace.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use crate::flags::Flags;
 use crate::report::{Record, Summary};
 use crate::schedule::Schedule;
 use crate::target::Target;
+use crate::trace::{self, Arrival};
 use crate::visitor::Visitor;
 
 /// After a failure, so that a refusing server is not hammered.
@@ -20,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Run {
     flags: Flags,
     target: Rc<Target>,
+    trace: Option<Rc<[Arrival]>>,
     record: RefCell<Record>,
     schedule: Schedule,
     in_flight: RefCell<u64>,
@@ -49,9 +51,10 @@ async fn drive(run: Rc<Run>) {
 }
 
 async fn requests(run: &Rc<Run>) {
-    match run.flags.rate {
-        None => closed_loop(run).await,
-        Some(rate) => fixed_rate(run, Duration::from_secs_f64(1.0 / rate)).await,
+    match (&run.trace, run.flags.rate) {
+        (Some(trace), _) => open_loop(run, trace.iter().map(|(due, path)| (*due, Some(Rc::clone(path))))).await,
+        (None, Some(rate)) => open_loop(run, (0u64..).map(|n| (Duration::from_secs_f64(n as f64 / rate), None))).await,
+        (None, None) => closed_loop(run).await,
     }
 }
 
@@ -71,7 +74,7 @@ async fn closed_loop(run: &Rc<Run>) {
             let mut visitor = run.visitor();
             sleep_until(run.schedule.start(number, run.flags.concurrency)).await;
             while run.goes_on() {
-                let failed = run.measure(&mut visitor, Instant::now()).await;
+                let failed = run.measure(&mut visitor, None, Instant::now()).await;
                 if failed {
                     sleep(PAUSE).await;
                 }
@@ -82,20 +85,22 @@ async fn closed_loop(run: &Rc<Run>) {
 }
 
 /// Latency counts from the time at which the request was due, so that a stalled server cannot hide it.
-async fn fixed_rate(run: &Rc<Run>, spacing: Duration) {
+async fn open_loop(run: &Rc<Run>, arrivals: impl Iterator<Item = (Duration, Option<Rc<str>>)>) {
     let idle: Rc<RefCell<Vec<Visitor>>> = Rc::default();
     let mut visits = JoinSet::new();
-    let mut due = run.schedule.began();
-    while run.goes_on() {
+    for (after, path) in arrivals {
+        let due = run.schedule.began() + after;
+        sleep_until(due).await;
+        if !run.goes_on() {
+            break;
+        }
         let (task_run, task_idle) = (Rc::clone(run), Rc::clone(&idle));
         visits.spawn_local(async move {
             let kept = task_idle.borrow_mut().pop();
             let mut visitor = kept.unwrap_or_else(|| task_run.visitor());
-            task_run.measure(&mut visitor, due).await;
+            task_run.measure(&mut visitor, path.as_deref(), due).await;
             task_idle.borrow_mut().push(visitor);
         });
-        due += spacing;
-        sleep_until(due).await;
     }
     while visits.join_next().await.is_some() {}
 }
@@ -103,8 +108,9 @@ async fn fixed_rate(run: &Rc<Run>, spacing: Duration) {
 impl Run {
     fn new(flags: Flags) -> Result<Self, String> {
         let target = Rc::new(Target::new(&flags)?);
+        let trace = flags.trace.as_deref().map(trace::read).transpose()?;
         let schedule = Schedule::new(&flags, Instant::now());
-        Ok(Self { flags, target, record: RefCell::default(), schedule, in_flight: RefCell::default() })
+        Ok(Self { flags, target, trace, record: RefCell::default(), schedule, in_flight: RefCell::default() })
     }
 
     fn visitor(&self) -> Visitor {
@@ -117,10 +123,10 @@ impl Run {
             && self.schedule.end().is_none_or(|end| Instant::now() < end)
     }
 
-    /// Whether the visit failed.
-    async fn measure(&self, visitor: &mut Visitor, since: Instant) -> bool {
+    /// Whether the visit failed. `path` stands in for the URL's.
+    async fn measure(&self, visitor: &mut Visitor, path: Option<&str>, since: Instant) -> bool {
         *self.in_flight.borrow_mut() += 1;
-        let outcome = visitor.visit().await;
+        let outcome = visitor.visit(path).await;
         *self.in_flight.borrow_mut() -= 1;
         let failed = outcome.is_err();
         if Instant::now() >= self.schedule.counts_from() {
@@ -174,7 +180,7 @@ mod tests {
             let url = format!("http://{refusing}/");
             let run =
                 Run::new(Flags::parse_from(["", "--url", &url, "--warm-up", warm_up, "--requests", "1"])).unwrap();
-            assert!(run.measure(&mut run.visitor(), Instant::now()).await);
+            assert!(run.measure(&mut run.visitor(), None, Instant::now()).await);
             assert_eq!(run.record.borrow().failed(), counted);
         }
     }

@@ -1,7 +1,7 @@
 //! `load-driver`: HTTP load whose answers are checked.
 //!
-//! `load` makes requests in a closed loop, or at a fixed rate; `schedule` says from when to when they count. `visitor` makes one at a time on
-//! a connection of its own; `stream` takes down when a stream's events arrive. `target` knows what is sent, `check` what
+//! `load` makes requests in a closed loop, at a fixed rate, or at the times of a `trace`; `schedule` says from when to
+//! when they count. `visitor` makes one at a time on a connection of its own; `stream` takes down when a stream's events arrive. `target` knows what is sent, `check` what
 //! must come back, `report` what is told.
 
 mod check;
@@ -12,6 +12,7 @@ mod report;
 mod schedule;
 mod stream;
 mod target;
+mod trace;
 mod visitor;
 
 use std::io::{self, Write};

@@ -32,20 +32,21 @@ impl Visitor {
         Self { target, expect_echo, stream, timeout, connection: None }
     }
 
-    /// Makes one request, connecting if need be. Returns what was heard of a stream, where it is listened to.
-    pub(crate) async fn visit(&mut self) -> Result<Option<Listener>, Kind> {
+    /// Makes one request, to `path` instead of the URL's if there is one, connecting if need be. Returns what was heard of
+    /// a stream, where it is listened to.
+    pub(crate) async fn visit(&mut self, path: Option<&str>) -> Result<Option<Listener>, Kind> {
         let deadline = Instant::now() + self.timeout;
-        let outcome = timeout_at(deadline, self.exchange()).await.unwrap_or(Err(Kind::Timeout));
+        let outcome = timeout_at(deadline, self.exchange(path)).await.unwrap_or(Err(Kind::Timeout));
         if outcome.is_err() {
             self.connection = None;
         }
         outcome
     }
 
-    async fn exchange(&mut self) -> Result<Option<Listener>, Kind> {
+    async fn exchange(&mut self, path: Option<&str>) -> Result<Option<Listener>, Kind> {
         let listener = self.stream.then(Listener::new);
         let mut connection = self.connected().await?;
-        let (request, sent) = self.target.next();
+        let (request, sent) = self.target.next(path);
         let response = connection.send_request(request).await.map_err(|_| Kind::Disconnected)?;
         let status = response.status();
         let answer = Answer::read(response.into_body(), listener).await?;

@@ -17,7 +17,8 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     /// Play the app and the provider.
     ///
-    /// Both: any method /bytes/N answers with N bytes. App: POST /call hands a call over, and is answered with the
+    /// Both: any method /bytes/N, whatever follows, answers with N bytes; /routed/N does so as a view of its own, whose
+    /// route is named by its target. App: POST /call hands a call over, and is answered with the
     /// call's result when it comes back; POST /relay hands its own body over as a call to be relayed; GET /records tells
     /// how long each exchange took here, once. Provider: any other POST is answered after the latency.
     Serve(Serve),

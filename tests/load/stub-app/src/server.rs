@@ -80,16 +80,22 @@ async fn serve(stream: TcpStream, role: &Role, records: &Records) -> io::Result<
 impl Role {
     async fn answer(&self, request: &Message) -> Answer {
         let [_, target, _] = request.first_line();
-        match (target.strip_prefix("/bytes/"), self) {
-            (Some(length), _) => bytes(length),
-            (None, Self::App(app)) => app.answer(request),
-            (None, Self::Provider(provider)) => provider.answer().await,
+        match (target.split('/').nth(1), self) {
+            (Some("bytes"), _) => bytes(target),
+            (Some("routed"), _) => {
+                let mut answer = bytes(target);
+                answer.fields.push_str(&format!("Siding-Route: {target}\r\n"));
+                answer
+            }
+            (_, Self::App(app)) => app.answer(request),
+            (_, Self::Provider(provider)) => provider.answer().await,
         }
     }
 }
 
-fn bytes(length: &str) -> Answer {
-    match length.parse() {
+/// As many as the target's second part says.
+fn bytes(target: &str) -> Answer {
+    match target.split(['/', '?']).nth(2).unwrap_or_default().parse() {
         Ok(length) => Answer::new("200 OK", "application/octet-stream", vec![b'x'; length]),
         Err(_) => Answer::new("404 Not Found", "text/plain", Vec::new()),
     }
