@@ -71,8 +71,8 @@
 //! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
 //! `{relay, usage} -> answer`; `sharing -> {cache, coalesce}`; `{backend, provider, workers} -> http1`;
 //! `{provider, background, trace} -> tls`; `{backend, exchange, proxy} -> status`, which is told things as `telemetry` is;
-//! `background -> cache` for keys; `route` names `admission`'s classes, `cache`'s and
-//! `background`'s rules; `{exchange, calls, sharing, provider} -> trace`.
+//! `{exchange, calls, sharing, provider} -> trace`; `background -> cache` for keys; `route` names `admission`'s classes,
+//! `cache`'s and `background`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
 

@@ -158,6 +158,7 @@ impl State {
     /// Other bounds from now on, and the places of the bulkheads. One whose name was there before keeps its place with
     /// those who are in it; the place of one that is gone is given to another once it is empty.
     pub(super) fn reconfigure(&mut self, config: Config, named: &[(String, usize)], now: Instant) -> Vec<Bulkhead> {
+        self.advance(now); // the past was with the old bounds
         self.config = config;
         self.bulkheads.iter_mut().for_each(|bulkhead| bulkhead.is_used = false);
         let kept: Vec<Option<usize>> = named.iter().map(|(name, limit)| self.keep(name, *limit)).collect();

@@ -130,7 +130,8 @@ impl Exchanges {
         account.passes += 1;
         let (id, method, name) = (exchange.id.as_str(), question.method, question.name.clone());
         let slot = self.status.occupy(Subject { id, method, name, mode: account.mode }, 0);
-        let answer = Box::pin(start_pass(&self.backend, request(&question, &span.context()), slot, held)).await;
+        let request = request(&question, &span.context());
+        let answer = Box::pin(start_pass(&self.backend, request, slot, held)).await;
         account.working += began.elapsed();
         pass_ended(&span, &answer);
         answer.map_err(|fault| {

@@ -82,10 +82,10 @@ pub struct Exchanges {
     pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
-    /// Where spans begin.
-    pub tracer: Tracer,
     /// Where what is under way is shown.
     pub status: Arc<Status>,
+    /// Where spans begin.
+    pub tracer: Tracer,
     /// Results whose exchange could not use them.
     kept: Memory<Recorded>,
     /// Calls of users whom the app names.
@@ -133,10 +133,10 @@ pub struct Parts {
     pub buffers: Buffers,
     /// Who is still being served.
     pub drain: Drain,
-    /// Where spans begin.
-    pub tracer: Tracer,
     /// Where what is under way is shown.
     pub status: Arc<Status>,
+    /// Where spans begin.
+    pub tracer: Tracer,
     /// What there was before.
     pub lasting: Lasting,
 }
@@ -159,8 +159,8 @@ impl Exchanges {
             sharing,
             buffers,
             drain,
-            tracer,
             status,
+            tracer,
             lasting,
         } = parts;
         let Lasting { kept, users, metrics } = lasting;
@@ -174,8 +174,8 @@ impl Exchanges {
             sharing,
             buffers,
             drain,
-            tracer,
             status,
+            tracer,
             kept,
             users,
             metrics,

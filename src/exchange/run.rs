@@ -162,12 +162,13 @@ impl Running {
         let began = Instant::now();
         account.passes += 1;
         account.tell(Step::Working);
+        let status = &self.all.status;
+        let slot = status.occupy(self.request.subject(&self.exchange.id, account.mode, status), self.pass);
         let span = self.pass_span();
         // The span goes with what frees the worker, and ends then.
         let held = (permit, self.all.drain.enter(), span.clone());
-        let status = &self.all.status;
-        let slot = status.occupy(self.request.subject(&self.exchange.id, account.mode, status), self.pass);
-        let answer = start_pass(&self.all.backend, self.pass_request(&span.context()), slot, held).await;
+        let request = self.pass_request(&span.context());
+        let answer = start_pass(&self.all.backend, request, slot, held).await;
         account.working += began.elapsed();
         pass_ended(&span, &answer);
         answer.map_err(|fault| {

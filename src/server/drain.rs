@@ -120,9 +120,9 @@ impl Signals {
     /// Pingora sleeps through its grace period on this runtime's thread, so the end has a thread of its own.
     fn finish(&self, silence: Duration) {
         let (drain, deadline) = (self.drain().clone(), self.live.started().server.drain);
+        let tracer = self.live.foundation().tracer.clone();
         let silent_until = Instant::now() + silence.min(deadline);
         drain.stop(silent_until);
-        let tracer = self.live.foundation().tracer.clone();
         std::thread::spawn(move || finish(&drain, &tracer, silent_until, deadline));
     }
 }

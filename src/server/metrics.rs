@@ -61,14 +61,19 @@ impl Metrics {
     /// Another configuration is served with. `restart_needed` of its keys cannot be.
     pub(super) fn applied(&self, restart_needed: usize) {
         self.count(Reloaded::Applied);
-        self.is_good.set(1);
         self.good_since.set(now());
-        self.restart_needed.set(i64::from(restart_needed > 0));
+        self.serves(restart_needed);
     }
 
     /// There was nothing new.
-    pub(super) fn unchanged(&self) {
+    pub(super) fn unchanged(&self, restart_needed: usize) {
         self.count(Reloaded::Unchanged);
+        self.serves(restart_needed);
+    }
+
+    fn serves(&self, restart_needed: usize) {
+        self.is_good.set(1);
+        self.restart_needed.set(i64::from(restart_needed > 0));
     }
 
     /// The configuration that was read is faulty.

@@ -23,7 +23,7 @@ use crate::status::Status;
 use crate::telemetry::Registry;
 use crate::trace::{Exporter, Tracer};
 use crate::usage::{Meter, Models};
-use crate::workers::Workers;
+use crate::workers::{Places, Workers};
 
 /// What lasts as long as the process: whatever is under way, stored, learnt or counted.
 pub(super) struct Foundation {
@@ -42,6 +42,7 @@ pub(super) struct Foundation {
     exchanges: Lasting,
     requests: Arc<Requests>,
     models: Models,
+    places: Places,
 }
 
 /// What one configuration says.
@@ -70,6 +71,7 @@ impl Foundation {
             exchanges: Lasting::new(&registry),
             requests: Arc::new(Requests::new(&registry)),
             models: Models::default(),
+            places: Places::default(),
             common,
             drain,
             tracer,
@@ -109,15 +111,15 @@ impl Foundation {
             sharing: self.answers.clone(),
             buffers: self.buffers.clone(),
             drain: self.drain.clone(),
-            tracer,
             status: Arc::clone(&self.status),
+            tracer,
             lasting: self.exchanges.clone(),
         };
         let exchanges = Arc::new(Exchanges::new(parts));
         let routes = Table::new(config.routes.clone(), &bulkheads);
         let (jobs, requests) = (self.jobs.clone(), Arc::clone(&self.requests));
         let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs, requests);
-        let workers = Arc::new(Workers::new(config.workers.clone(), &self.registry));
+        let workers = Arc::new(Workers::new(config.workers.clone(), self.places.clone(), &self.registry));
         Ok(Generation { exchanges, gateway, workers })
     }
 

@@ -18,6 +18,8 @@ use crate::time::{Duration, sleep, timeout};
 
 /// How long files must be quiet before they are read: an editor or a kubelet changes several.
 const QUIET: Duration = Duration::from_millis(300);
+/// How long one waits for that at the most: others may write in the same directory all the time.
+const LONGEST_UNREST: Duration = Duration::from_secs(2);
 /// How often files are compared without having been told, since not every file system tells.
 const POLL: Duration = Duration::from_secs(30);
 
@@ -61,15 +63,17 @@ impl Reload {
     async fn check(&self, is_asked: bool) {
         let mut judged = self.judged.lock().await;
         let contents = self.contents();
-        if contents == *judged {
-            if is_asked {
-                tracing::info!("the configuration is unchanged");
-                self.live.metrics().unchanged();
-            }
+        let is_same = contents == *judged;
+        if is_same && !is_asked {
             return;
         }
         *judged = contents;
         match (self.source.load)().and_then(|config| self.live.apply(&config).map_err(|error| error.to_string())) {
+            // What it names, certificates of providers say, may have changed all the same.
+            Ok(keys) if is_same => {
+                tracing::info!("the configuration is unchanged");
+                self.live.metrics().unchanged(keys.len());
+            }
             Ok(keys) if keys.is_empty() => {
                 tracing::info!("the configuration was reloaded");
                 self.live.metrics().applied(0);
@@ -128,7 +132,8 @@ impl BackgroundService for Reload {
                     supervisor::ready();
                 }
                 Some(()) = changed.recv() => {
-                    while timeout(QUIET, changed.recv()).await.is_ok() {}
+                    let unrest = async { while timeout(QUIET, changed.recv()).await.is_ok() {} };
+                    let _ = timeout(LONGEST_UNREST, unrest).await; // files that are not quiet are read again later
                     self.check(false).await;
                 }
                 () = sleep(POLL), if is_watching => self.check(false).await,

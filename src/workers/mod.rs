@@ -8,6 +8,7 @@ mod processes;
 mod sockets;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -37,13 +38,17 @@ pub struct Config {
 pub struct Workers {
     config: Config,
     metrics: Metrics,
-    slots: Mutex<Slots>,
+    slots: Places,
 }
 
+/// Which worker process is in which place. Cloning gives another handle.
+#[derive(Clone, Debug, Default)]
+pub struct Places(Arc<Mutex<Slots>>);
+
 impl Workers {
-    /// Nothing seen yet.
-    pub fn new(config: Config, registry: &Registry) -> Self {
-        Self { config, metrics: Metrics::new(registry), slots: Mutex::default() }
+    /// `slots` are those of an earlier configuration, if there was one.
+    pub fn new(config: Config, slots: Places, registry: &Registry) -> Self {
+        Self { config, metrics: Metrics::new(registry), slots }
     }
 
     /// Requests that each worker serves at once, where the size of the pool is to follow.
@@ -60,8 +65,8 @@ impl Workers {
         }
         let found = self.collect(Collector::Processes, || processes::find(port));
         let processes = found.map(|found| {
-            self.metrics.show(&self.slots.lock().place(found));
-            self.slots.lock().len()
+            self.metrics.show(&self.slots.0.lock().place(found));
+            self.slots.0.lock().len()
         });
         let control = self.config.control_socket.as_ref();
         let told = control.and_then(|path| self.collect(Collector::Gunicorn, || gunicorn::serving(path)));

@@ -1,8 +1,9 @@
-"""Five hundred requests a second of two kinds, none of which may fail: what a process's life is measured under."""
+"""Five hundred requests a second of three kinds, none of which may fail: what a process's life is measured under."""
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from harness.load_driver import LoadDriver
 from harness.siding import Siding
 from stub import Stub
 
-# Streamed through by Pingora, and exchanges with a call, each in an open loop on connections that are kept.
-STREAMED_RATE, CHATS_RATE = 400, 100
+# Streamed through by Pingora on kept connections and on new ones, and exchanges with a call: each in an open loop.
+KEPT_RATE, FRESH_RATE, CHATS_RATE = 300, 100, 100
 LATENCY = "1s"
 SETTINGS: dict[str, Any] = {
     "server": {"threads": 0},
@@ -27,7 +28,7 @@ PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of both kinds together."""
+    """Of all kinds together."""
 
     good: int
     failed: int
@@ -36,14 +37,16 @@ class Outcome:
 
 
 class Traffic:
-    """Both kinds, for some seconds."""
+    """All kinds, for some seconds."""
 
     def __init__(self, directory: Path, siding: Siding, seconds: float) -> None:
         body = ["--body-template", '{"n": "{n}"}']
         ends = ["--duration", f"{seconds:g}s", "--timeout", "60s"]
         chats = LoadDriver(directory, f"{siding.url}/call", *body, "--rate", str(CHATS_RATE), *ends)
-        streamed = LoadDriver(directory, f"{siding.url}/bytes/1000", "--rate", str(STREAMED_RATE), *ends)
-        self.drivers = [streamed, chats]
+        streamed = f"{siding.url}/bytes/1000"
+        kept = LoadDriver(directory, streamed, "--rate", str(KEPT_RATE), *ends)
+        fresh = LoadDriver(directory, streamed, "--rate", str(FRESH_RATE), "--fresh", *ends)
+        self.drivers = [kept, fresh, chats]
 
     def is_over(self) -> bool:
         """Whether no request is begun or under way any more."""
@@ -55,7 +58,7 @@ class Traffic:
         return Outcome(
             good=sum(result["good"] for result in results),
             failed=sum(result["failed"] for result in results),
-            errors=" and ".join(generator.errors(result) for result in results),
+            errors=generator.errors({"errors": sum((Counter(result["errors"]) for result in results), Counter())}),
             p99_ms=results[0]["latency_ms"]["p99"],
         )
 

@@ -86,8 +86,8 @@ impl Running {
         };
         let began = Instant::now();
         let key = self.key(&call);
-        let span = self.all.tracer.child(&self.trace, "relay", Kind::Internal);
         let waiting = self.waiting(std::slice::from_ref(&call), Mode::Relay);
+        let span = self.all.tracer.child(&self.trace, "relay", Kind::Internal);
         let (asked, place) = self.place(call, span.context());
         if let Some(kept) = self.kept(key) {
             self.add(key, place.finished(self.pass, began, kept))?;

@@ -1,8 +1,8 @@
 """Upgrades and a drain under five hundred requests a second: no request fails.
 
 Another process takes the sockets over, several times in a row, while requests go on in open loops on connections that
-are kept. Then the last one is drained as in a pod that ends: unready first, SIGTERM later; clients stop while it
-lingers, as a load balancer has them do.
+are kept and on new ones. Then the last one is drained as in a pod that ends: unready first, SIGTERM later; clients stop
+while it lingers, as a load balancer has them do.
 
 UPGRADES in the environment makes it shorter.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import traffic
 from harness.process import Process
-from harness.raw_http import Incomplete
 from harness.siding import Siding
 from harness.waiting import until
 from installation import Installation
@@ -24,13 +23,14 @@ from verdict import Figure, Note
 
 UPGRADES = int(os.environ.get("UPGRADES", "5"))
 SECONDS_EACH = 10
-DRAIN_SECONDS = 12
+# Requests end before the linger does.
+DRAIN_SECONDS, LINGER_SECONDS = 12, 15
 STARTED = "siding_config_last_reload_success_timestamp_seconds"
 
 
 def measure(directory: Path, _: Installation) -> Iterator[Figure | Note]:
     """Failed requests, of upgrades and of a drain."""
-    settings = {**traffic.SETTINGS, "server": {"threads": 0, "linger": "8s"}}
+    settings = {**traffic.SETTINGS, "server": {"threads": 0, "linger": f"{LINGER_SECONDS}s"}}
     with traffic.stub(directory) as stub, Siding(directory, stub.address, stub.provider_url, settings) as siding:
         with traffic.under(directory, siding, UPGRADES * SECONDS_EACH + 5) as flowing:
             pid = siding.pid
@@ -58,14 +58,7 @@ def upgrade(siding: Siding, pid: int) -> int:
     """Waits until another process serves and the old one is gone. Returns its number."""
     before = siding.value(STARTED)
     os.kill(pid, signal.SIGUSR2)
-
-    def is_another() -> bool:
-        try:
-            return siding.value(STARTED) != before
-        except (OSError, Incomplete, AssertionError):  # between the two nobody listens
-            return False
-
-    until("another process", is_another, 30)
+    until("another process", lambda: siding.value(STARTED) != before, 30)
     until("the end of the old one", lambda: is_gone(siding, pid), 30)
     (successor,) = [child for child in siding.children() if child != pid] or [siding.pid]
     return successor

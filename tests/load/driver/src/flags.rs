@@ -56,6 +56,9 @@ pub(crate) struct Flags {
     /// Do not wait for what is in flight after the duration: it is reported as unanswered.
     #[arg(long, requires = "duration")]
     pub(crate) leave: bool,
+    /// Make each request on a connection of its own.
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// How long to wait for one answer.
     #[arg(long, default_value = "2m", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,

@@ -23,13 +23,14 @@ pub(crate) struct Visitor {
     expect_echo: bool,
     stream: bool,
     timeout: Duration,
+    fresh: bool,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Visitor {
     pub(crate) fn new(target: Rc<Target>, flags: &Flags) -> Self {
-        let Flags { expect_echo, stream, timeout, .. } = *flags;
-        Self { target, expect_echo, stream, timeout, connection: None }
+        let Flags { expect_echo, stream, timeout, fresh, .. } = *flags;
+        Self { target, expect_echo, stream, timeout, fresh, connection: None }
     }
 
     /// Makes one request, to `path` instead of the URL's if there is one, connecting if need be. Returns what was heard of
@@ -50,7 +51,7 @@ impl Visitor {
         let response = connection.send_request(request).await.map_err(|_| Kind::Disconnected)?;
         let status = response.status();
         let answer = Answer::read(response.into_body(), listener).await?;
-        self.connection = Some(connection);
+        self.connection = (!self.fresh).then_some(connection);
         if !status.is_success() {
             return Err(Kind::Status(status.as_u16()));
         }
