@@ -124,9 +124,10 @@ def test_a_step_that_is_skipped_later_does_not_give_its_answer_to_the_next(sidin
     assert answer.headers["Siding-Unconsumed"] == "1"
 
 
-def test_an_answer_that_used_everything_reports_nothing(siding, ask):
+def test_an_answer_that_used_everything_reports_nothing_but_its_route(siding, ask):
     headers = siding.post(lambda request: HttpResponse(ask("x"))).headers
-    assert not [name for name in headers if name.lower().startswith("siding-")]
+    assert [name for name in headers if name.lower().startswith("siding-")] == ["Siding-Route"]
+    assert headers["Siding-Route"].startswith("/")
 
 
 def test_a_failed_call_in_a_loop_does_not_stop_the_next_item(siding, ask):

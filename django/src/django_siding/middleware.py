@@ -149,7 +149,7 @@ def _reported(request: Any, response: Any, exchange: Exchange) -> Any:
 
 
 def _route(request: Any) -> str:
-    """The view's URL pattern as a label of metrics; empty where there is none that a header can hold."""
+    """The view's URL pattern, for metrics; empty where there is none that a header can hold."""
     match = getattr(request, "resolver_match", None)
     route = str(getattr(match, "route", ""))
     name = route if route.startswith("^") else f"/{route}"
