@@ -11,7 +11,8 @@ import pytest
 from chat_project import is_answer_to
 
 CHATS = 200
-LATENCY_SECONDS = 2
+# So long that every first pass is over before the first answer comes, on a machine that does other things besides.
+LATENCY_SECONDS = 6
 
 
 @pytest.mark.parametrize("django", chat_project.pythons())

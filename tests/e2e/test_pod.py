@@ -3,9 +3,11 @@ chat project under gunicorn."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +74,9 @@ class Client:
 @pytest.fixture(scope="session")
 def containers(session_path: Path) -> Iterator[Containers]:
     """Podman with the images, which the first process that needs them builds and the last one removes."""
-    folder = session_path / "containers"
+    # The same for all processes of a session, and short: podman takes no longer path than 50 characters.
+    session = hashlib.sha256(str(session_path).encode()).hexdigest()[:8]
+    folder = Path(tempfile.gettempdir()) / f"siding-{session}"
     state = Containers(folder / "state")
 
     def make() -> None:
