@@ -46,17 +46,18 @@ class Client:
 
     def __init__(self, pod: Pod, gate: ScriptedWorker, opened: threading.Event) -> None:
         self.pod, self.gate, self.opened = pod, gate, opened
-        self.token = pod.run("chat", "python", "manage.py", "seed").strip()
 
-    def request(self, method: str, target: str, body: bytes | None = None) -> raw_http.Response:
-        """Through Siding, from outside of the pod."""
-        headers = [("Authorization", f"Token {self.token}"), ("Content-Type", "application/json")]
+    def get(self, target: str) -> raw_http.Response:
+        """A page of the app, through Siding, from outside of the pod."""
         with self.pod.network():
-            return raw_http.request(f"{FROM_OUTSIDE}:8080", method, target, headers, body, PATIENCE_SECONDS)
+            return raw_http.request(f"{FROM_OUTSIDE}:8080", "GET", target, timeout=PATIENCE_SECONDS)
 
-    def chat(self, prompt: str) -> str:
+    def ask(self, prompt: str, path: str = "/api/ask/", token: str = "") -> str:
         """The answer to a prompt."""
-        response = self.request("POST", "/api/chat/", json.dumps({"prompt": prompt}).encode())
+        headers = [("Content-Type", "application/json"), *([("Authorization", f"Token {token}")] if token else [])]
+        body = json.dumps({"prompt": prompt}).encode()
+        with self.pod.network():
+            response = raw_http.request(f"{FROM_OUTSIDE}:8080", "POST", path, headers, body, PATIENCE_SECONDS)
         assert response.status == 200, response
         return str(json.loads(response.body)["answer"])
 
@@ -80,11 +81,10 @@ def containers(session_path: Path) -> Iterator[Containers]:
     state = Containers(folder / "state")
 
     def make() -> None:
-        python = Path(list(pythons().values())[-1])
         for name in IMAGES:
             (folder / name).mkdir()
         images.build_siding(state, folder / "siding")
-        images.build_chat(state, folder / "chat", python)
+        images.build_chat(state, folder / "chat", chat_python())
         state.add_secret("siding", {"SIDING_SECRET": SECRET, "OPENAI_API_KEY": KEY})
 
     def remove() -> None:
@@ -96,13 +96,19 @@ def containers(session_path: Path) -> Iterator[Containers]:
         yield state
 
 
+def chat_python() -> Path:
+    """The interpreter of the newest Django that there is."""
+    return Path(list(pythons().values())[-1])
+
+
 @contextmanager
 def running(containers: Containers, kustomization: Path, directory: Path) -> Iterator[Client]:
     """The pod of a kustomization of the example; the simulated provider is behind a gate in the pod's network."""
     built = build(with_the_provider(kustomization, directory))
     with ExitStack() as stack:
         llm = stack.enter_context(SimulatedLLM(directory))
-        pod = stack.enter_context(Pod(containers, directory / "pod", built, images=IMAGES))
+        folders = images.beside_chat(chat_python())
+        pod = stack.enter_context(Pod(containers, directory / "pod", built, images=IMAGES, folders=folders))
         pod.until_probed("siding", "readinessProbe")
         opened = threading.Event()
         opened.set()
@@ -130,7 +136,8 @@ def with_the_provider(folder: Path, directory: Path) -> Path:
 
 def test_a_pod_of_the_example_answers_chats_and_is_watched_and_probed(example):
     before = example.metric("siding_exchanges_total", mode="replay", outcome="answered")
-    assert is_answer_to("What is a siding?", example.chat("What is a siding?"))
+    token = example.pod.run("chat", "python", "manage.py", "seed").strip()
+    assert is_answer_to("What is a siding?", example.ask("What is a siding?", "/api/chat/", token))
     asked = example.gate.requests[-1]
     assert asked.header("authorization") == f"Bearer {KEY}"
     app = example.pod.pid("chat")
@@ -169,7 +176,7 @@ def test_a_changed_config_map_reaches_the_running_pod(example):
     example.until_metric(1, "siding_workers_limit")
     mount.update({"siding.toml": text.replace("workers = 2", "workers = 0")})
     example.until_metric(0, "siding_config_last_reload_successful")
-    assert example.request("GET", "/api/fast/").status == 200
+    assert example.get("/api/fast/").status == 200
     mount.update({"siding.toml": text})
     example.until_metric(2, "siding_workers_limit")
 
@@ -177,11 +184,11 @@ def test_a_changed_config_map_reaches_the_running_pod(example):
 def test_a_slow_chat_under_way_when_the_pod_is_deleted_is_answered(containers, tmp_path):
     with running(containers, EXAMPLE, tmp_path) as client, ThreadPoolExecutor(2) as threads:
         client.opened.clear()
-        slow = threads.submit(client.chat, "slow")
+        slow = threads.submit(client.ask, "slow")
         client.until_metric(1, "siding_exchanges_suspended")
         ended = threads.submit(client.pod.delete)
         client.pod.until_probed("siding", "readinessProbe", 503)
-        during = client.request("GET", "/api/fast/")
+        during = client.get("/api/fast/")
         assert (during.status, during.header("connection")) == (200, "close"), "who learns late of the end is served"
         assert not ended.done()
         client.opened.set()
@@ -194,6 +201,6 @@ def test_the_app_is_reached_over_a_unix_socket_of_the_pod(containers, tmp_path):
     unix = overlay(tmp_path / "unix", EXAMPLE, ["unix-socket"], [bound])
     with running(containers, unix, tmp_path) as client:
         assert "--backend" in container(client.pod.specification, "siding")["args"]
-        assert is_answer_to("over a socket", client.chat("over a socket"))
+        assert is_answer_to("over a socket", client.ask("over a socket"))
         with pytest.raises(ConnectionRefusedError), client.pod.network():
             raw_http.connect("127.0.0.1:8000")

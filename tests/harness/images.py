@@ -1,5 +1,6 @@
 """The images of deploy/, built from what is on this machine: the last stage of each Dockerfile is the real one, the
-stages before it, which need a registry, are folders that are made here."""
+stages before it, which need a registry, are folders that are made here. Python's packages, of which there are many
+thousand files, are no part of an image: pods see the environment's folder where they would be, see `beside_chat`."""
 
 from __future__ import annotations
 
@@ -17,9 +18,8 @@ CHAT = "localhost/chat:test"
 PYTHON = "localhost/python:test"
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-# What Python can do without, and what is not needed to serve the project.
+# What Python can do without.
 NOT_OF_PYTHON = ("site-packages", "test", "idlelib", "ensurepip", "config-*")
-NOT_OF_PACKAGES = ("*.po", "*.pyi", "*.a", "include", "tests", "granian", "gevent", "greenlet", "pip")
 
 
 def build_siding(containers: Containers, folder: Path) -> None:
@@ -31,22 +31,27 @@ def build_siding(containers: Containers, folder: Path) -> None:
 
 
 def build_chat(containers: Containers, folder: Path, python: Path) -> None:
-    """deploy/demo-app/Dockerfile with the interpreter of a virtual environment, and its packages."""
+    """deploy/demo-app/Dockerfile with the interpreter of a virtual environment."""
     base, packages = folder / "base", folder / "packages"
-    asked = "import os, sys, sysconfig; print(sys.base_prefix, sysconfig.get_path('stdlib'), sys.prefix)"
-    prefix, library, home = map(Path, _output([str(python), "-c", asked]).split())
+    (packages / "venv").mkdir(parents=True)
+    asked = "import sys, sysconfig; print(sys.base_prefix, sysconfig.get_path('stdlib'))"
+    prefix, library = map(Path, _output([str(python), "-c", asked]).split())
     _copy_tree(library, base / _inside(library), NOT_OF_PYTHON)
-    _copy_tree(home, packages / "venv", NOT_OF_PACKAGES)
     interpreter = python.resolve()
     _copy_program(interpreter, base, interpreter)
     # What the environment's `python` points at.
     (base / _inside(prefix) / "bin" / "python").symlink_to(interpreter)
-    _copy_libraries([*base.rglob("*.so"), *packages.rglob("*.so")], base)
+    _copy_libraries([*base.rglob("*.so"), *python.parents[1].rglob("*.so")], base)
     dockerfile = folder / "Dockerfile"
     dockerfile.write_text("FROM scratch\nCOPY base /\n")
     containers.build(dockerfile, PYTHON, folder)
     stages = {"python": f"container-image://{PYTHON}", "packages": str(packages)}
     containers.build(ROOT / "deploy" / "demo-app" / "Dockerfile", CHAT, ROOT, stages)
+
+
+def beside_chat(python: Path) -> dict[str, Path]:
+    """What containers of the chat project see besides its image: where, and which folder."""
+    return {"/venv": python.parents[1]}
 
 
 def _copy_program(program: Path, root: Path, to: Path) -> None:

@@ -39,7 +39,11 @@ def shared(path: Path, clean: Callable[[], object]) -> Iterator[None]:
         try:
             yield
         finally:
-            # The last one gets it alone; a new one waits meanwhile.
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                clean()
+            # One leaves after the other. The last one gets it alone, and a new one waits meanwhile.
+            with locked(path):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    fcntl.flock(file, fcntl.LOCK_UN)
+                else:
+                    clean()

@@ -17,7 +17,7 @@ from harness import raw_http
 from harness.config_map import ConfigMapMount
 from harness.containers import Containers
 from harness.kustomize import Built, Manifest, container
-from harness.network_namespace import inside
+from harness.network_namespace import Network
 from harness.waiting import until
 
 # A loopback address that answers for programs that listen on all of a pod's addresses, and for no others.
@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 class Pod:
     """
     A context manager. `images` has for each image of the manifest, without registry and tag, the one to run. Secrets
-    that the manifest names are in `containers`.
+    that the manifest names are in `containers`. `folders` of this machine are seen by all but sidecars, at these paths.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Pod:
         built: Built,
         *,
         images: dict[str, str],
+        folders: dict[str, Path],
     ) -> None:
         deployment = built.one("Deployment")
         # Several may run at once.
@@ -49,7 +50,8 @@ class Pod:
         self.specification: Manifest = deployment["spec"]["template"]["spec"]
         self.config_maps: dict[str, ConfigMapMount] = {}
         self.folder = folder
-        self._containers, self._built, self._images = containers, built, images
+        self._containers, self._built, self._images, self._folders = containers, built, images, folders
+        self._network: Network | None = None
 
     def __enter__(self) -> Pod:
         self.folder.mkdir(exist_ok=True)
@@ -57,6 +59,7 @@ class Pod:
         manifest.write_text(json.dumps(self._manifest()))
         try:
             self._containers.podman("kube", "play", "--network=none", str(manifest))
+            self._network = Network(self.pid(self.sidecars[0]))
             for name in [*self.sidecars, *self.apps]:
                 self.until_probed(name, "startupProbe")
         except BaseException:
@@ -97,8 +100,8 @@ class Pod:
     @contextmanager
     def network(self) -> Iterator[None]:
         """What this thread connects to meanwhile is in the pod."""
-        alive = next(filter(None, map(self.pid, [*self.sidecars, *self.apps])))
-        with inside(alive):
+        assert self._network, "the pod was not started"
+        with self._network.entered():
             yield
 
     def until_probed(self, name: str, kind: str, status: int = 200) -> None:
@@ -157,6 +160,13 @@ class Pod:
         for each in [*playable["initContainers"], *playable["containers"]]:
             each["image"] = self._images[each["image"].rsplit("/")[-1].split(":")[0]]
         playable["volumes"] = [self._volume(volume) for volume in self.specification.get("volumes", [])]
+        for number, (path, folder) in enumerate(self._folders.items()):
+            name = f"folder-{number}"
+            playable["volumes"].append(_directory(name, folder))
+            for each in [*playable["initContainers"], *playable["containers"]]:
+                if each["name"] not in self.sidecars:
+                    mount = {"name": name, "mountPath": path, "readOnly": True}
+                    each["volumeMounts"] = [*each.get("volumeMounts", []), mount]
         # Otherwise podman removes init containers when they have ended, and fails where it believes they run.
         annotations = {"io.podman.annotations.init.container.type": "always"}
         metadata = {"name": self.name, "annotations": annotations}
@@ -172,10 +182,16 @@ class Pod:
             assert "emptyDir" in volume, volume
             path.mkdir(parents=True)
             path.chmod(0o777)
-        return {"name": volume["name"], "hostPath": {"path": str(path), "type": "Directory"}}
+        return _directory(volume["name"], path)
 
     def _remove(self) -> None:
+        if self._network:
+            self._network.close()
         self._containers.podman("pod", "rm", "--force", "--ignore", "--time", "0", self.name)
+
+
+def _directory(name: str, path: Path) -> Manifest:
+    return {"name": name, "hostPath": {"path": str(path), "type": "Directory"}}
 
 
 def is_sidecar(init_container: Manifest) -> bool:
