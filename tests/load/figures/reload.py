@@ -21,7 +21,7 @@ from stub import Stub
 from verdict import Figure, Note
 
 RELOADS = int(os.environ.get("RELOADS", "100"))
-SECONDS_EACH = 0.7
+SECONDS_EACH = 1.2
 FAULTY = ("[backend]\nworkers = 0\n", "[backend\n", '[server]\nlisten = ["nowhere"]\n')
 COUNTER = "siding_config_reloads_total"
 
