@@ -9,7 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from boards import llm, overview, pool, sharing
+from boards.llm import llm
+from boards.overview import overview
+from boards.pool import pool
+from boards.sharing import sharing
 from panels import Json
 
 HERE = Path(__file__).resolve().parent
