@@ -98,6 +98,11 @@ impl<H, E> State<H, E> {
         }
     }
 
+    /// A seat for somebody who reads on the leader's behalf, whatever the flight is.
+    pub(super) fn accompany(&mut self) -> usize {
+        self.seats.insert(Seat { led: true, ..Seat::default() })
+    }
+
     pub(super) fn readers(&self) -> usize {
         self.seats.len()
     }
@@ -107,7 +112,10 @@ impl<H, E> State<H, E> {
         self.seats.remove(seat);
         let has_room = self.let_go();
         let concerns_leader = has_room || self.seats.is_empty();
-        self.leader.take_if(|_| concerns_leader).into_iter().collect()
+        let leader = self.leader.take_if(|_| concerns_leader);
+        // Whoever is left may read for nobody.
+        let last = if self.seats.len() == 1 { self.wake_readers() } else { Vec::new() };
+        leader.into_iter().chain(last).collect()
     }
 
     /// Closes the flight if nobody reads it: whoever comes now starts anew.

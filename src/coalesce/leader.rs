@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::End;
 use super::flight::Flight;
 use super::primitives::{Mutex, lock};
+use super::reader::Reader;
 use super::registry::Registry;
 
 /// Publishes a flight's head, bytes and end. It belongs into a task of its own: what happens to the request that
@@ -63,6 +64,13 @@ impl<K: Eq + Hash + Clone, H, E> Leader<K, H, E> {
         let mut own = lock(&self.key);
         self.registry.rename(&own, key.clone(), &self.flight);
         *own = key;
+    }
+
+    /// One more reader, on the leader's behalf: it has a seat whatever the bound says, and is nobody for whom a failed
+    /// try is repeated. While it reads, the flight is wanted.
+    pub fn companion(&self) -> Reader<H, E> {
+        let seat = self.flight.state().accompany();
+        Reader::new(Arc::clone(&self.flight), seat)
     }
 
     async fn room(&self) {

@@ -35,6 +35,44 @@ impl<H: Clone, E: Clone> Reader<H, E> {
         .await
     }
 
+    /// The same, or `None` while nobody else reads the flight.
+    ///
+    /// # Errors
+    /// As [`Reader::head`].
+    pub async fn head_unless_alone(&self) -> Option<Result<H, End<E>>> {
+        poll_fn(|context| {
+            let mut state = self.flight.state();
+            match state.head(self.seat, context.waker()) {
+                Found::Ready(head) => Poll::Ready(Some(head)),
+                Found::Nothing if state.readers() == 1 => Poll::Ready(None),
+                Found::Nothing => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Waits for the next bytes, or until nobody else reads the flight: `None`.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub async fn next_unless_alone(&mut self) -> Option<Result<Bytes, End<E>>> {
+        poll_fn(|context| {
+            let mut state = self.flight.state();
+            let (found, leader) = state.next(self.seat, context.waker());
+            let is_alone = state.readers() == 1;
+            drop(state);
+            if let Some(leader) = leader {
+                leader.wake();
+            }
+            match found {
+                Found::Ready(next) => Poll::Ready(Some(next)),
+                Found::Nothing if is_alone => Poll::Ready(None),
+                Found::Nothing => Poll::Pending,
+            }
+        })
+        .await
+    }
+
     /// Waits for the next bytes.
     ///
     /// # Errors
