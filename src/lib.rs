@@ -17,7 +17,8 @@
 //!                                                                             yes -> calls::make
 //!    wants no waiting   -> proxy::background: the same in a task of its own, feeding a job; proxy::jobs tells of it
 //! egress listener   -> proxy::egress -> calls::make (proxy::call) -> proxy::deliver
-//! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one -> store
+//! calls::make, and whole answers of routes -> sharing: stored? a flight under way? else lead one
+//!    (in another process? sharing::remote) -> store
 //! one Outcome per exchange -> proxy::finish: metrics, access log
 //! ```
 //!
@@ -36,6 +37,7 @@
 //! | [`calls`] | one call to a provider, whoever asks: what it means, its answer in the caller's form |
 //! | [`sharing`] | one answer for all who ask the same: composes `cache` and `coalesce` |
 //! | [`coalesce`] | single flight: one piece of work, many readers; knows no HTTP |
+//! | [`redis`] | the store that processes share: a connection that comes back, commands that take a moment or fail |
 //! | [`cache`] | keys by meaning, lifetimes, entries, the store |
 //! | [`answer`] | the answers of LLM APIs: from plain to stream and back, what they say, what they cost |
 //! | [`relay`] | a provider's stream in the format that a client reads |
@@ -49,7 +51,7 @@
 //! | [`http1`] | an HTTP/1.1 client that holds no buffer while it waits |
 //! | [`tls`] | HTTPS clients: whom they trust |
 //! | [`buffers`] | memory for bodies and results, bounded |
-//! | [`drain`], [`hop_by_hop`], [`media_type`], [`secret`], [`time`] | small tools with one contract each |
+//! | [`drain`], [`hop_by_hop`], [`media_type`], [`sealed`], [`secret`], [`time`] | small tools with one contract each |
 //!
 //! # Vocabulary
 //!
@@ -69,9 +71,9 @@
 //!
 //! `main -> server -> {proxy, config, features}`; `proxy -> {route, admission, backend, handoff, exchange, background}`;
 //! `exchange -> {admission, backend, handoff, calls, sharing, relay}`; `calls -> {sharing, answer, usage, provider}`;
-//! `{relay, usage} -> answer`; `sharing -> {cache, coalesce}`; `{backend, provider, workers} -> http1`;
+//! `{relay, usage} -> answer`; `sharing -> {cache, coalesce, redis}`; `{backend, provider, workers} -> http1`;
 //! `{provider, background, trace} -> tls`; `{backend, exchange, proxy} -> status`, which is told things as `telemetry` is;
-//! `{exchange, calls, sharing, provider} -> trace`; `background -> cache` for keys; `route` names `admission`'s classes,
+//! `{exchange, calls, sharing, provider} -> trace`; `background -> {cache, redis}`, for keys and for other processes; `route` names `admission`'s classes,
 //! `cache`'s and `background`'s rules.
 //! Features never import one another otherwise; Pingora stays in `proxy` and `server`, prometheus in `telemetry` and `metrics.rs` files. `tests/layers.rs`
 //! checks it.
@@ -94,8 +96,10 @@ pub mod http1;
 pub mod media_type;
 pub mod provider;
 pub mod proxy;
+pub mod redis;
 pub mod relay;
 pub mod route;
+pub mod sealed;
 pub mod secret;
 pub mod server;
 pub mod sharing;

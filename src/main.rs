@@ -92,9 +92,9 @@ fn main() -> ExitCode {
         },
         Command::Defaults => say(config::REFERENCE.trim_end()),
         Command::Schema => say(config::schema().trim_end()),
-        Command::Metrics => match metrics_reference() {
+        Command::Metrics => match siding::server::metrics_reference() {
             Ok(page) => say(page.trim_end()),
-            Err(message) => fail(&message, CANNOT_START),
+            Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
         },
         Command::ExplainKey(pair) => match explain_key(&pair) {
             Ok(said) => say(&said),
@@ -120,12 +120,6 @@ fn run(Run { settings, upgrade }: &Run) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }
-}
-
-/// With the defaults: names and labels do not depend on the configuration.
-fn metrics_reference() -> Result<String, String> {
-    let config = load(&Settings { config: None, backend: None, no_handoff: true })?;
-    siding::server::metrics_reference(&config).map_err(|error| format!("siding: {error}"))
 }
 
 /// Compares the bodies of two calls as the cache does. What else is in a call's key (provider, path, account, scope) is

@@ -5,7 +5,7 @@ use super::sse::{self, DONE};
 use super::{Api, Form};
 
 /// Tokens of one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tokens {
     /// Of the request, those read from the provider's own prompt cache included.
     pub input: u64,

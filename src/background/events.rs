@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::elsewhere::Distant;
 use super::job::{Job, Note};
 use super::output::{Output, Text};
 use super::results::{Ended, Finished};
@@ -121,6 +122,7 @@ pub struct Events {
 #[derive(Debug)]
 enum Source {
     Job(Arc<Job>),
+    Distant(Distant),
     Finished(Arc<Finished>),
 }
 
@@ -128,6 +130,11 @@ impl Events {
     /// Of a job under way.
     pub fn of(job: Arc<Job>, cursor: Cursor) -> Self {
         Self { of: Source::Job(job), cursor }
+    }
+
+    /// Of a job under way in another process: told once it has ended, all at once.
+    pub fn of_distant(distant: Distant, cursor: Cursor) -> Self {
+        Self { of: Source::Distant(distant), cursor }
     }
 
     /// Of a job that ended.
@@ -140,9 +147,16 @@ impl Events {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Bytes> {
+        if let Source::Distant(distant) = &self.of {
+            match distant.ended(KEEP_ALIVE).await {
+                Some(finished) => self.of = Source::Finished(finished),
+                None => return Some(Bytes::from_static(COMMENT)),
+            }
+        }
         let next = match &self.of {
             Source::Job(job) => timeout(KEEP_ALIVE, job.next_event(&mut self.cursor)).await,
             Source::Finished(finished) => Ok(finished.next_event(&mut self.cursor)),
+            Source::Distant(_) => Ok(None),
         };
         next.map_or(Some(Bytes::from_static(COMMENT)), |event| event.map(Bytes::from))
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::events::{self, Cursor, Done};
@@ -26,7 +27,7 @@ pub(super) const OVERHEAD: usize = 1024;
 const LONGEST_STORY: usize = 1000;
 
 /// What a job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// It waits for a worker.
     Queued,
@@ -51,7 +52,7 @@ impl Phase {
 }
 
 /// A change of phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) phase: Phase,
     pub(super) passes: u32,

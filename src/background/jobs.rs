@@ -7,13 +7,15 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
+use super::elsewhere::{Distant, Elsewhere, Known};
 use super::job::{Ending, Job, New, OVERHEAD, Phase, TooLarge};
 use super::metrics::{EndedAs, Got, Metrics};
-use super::results::{Ended, Finished, LocalResults, Refusal, Results};
+use super::results::{Ended, Finished, LocalResults, Refusal};
 use super::webhook::{Message, Webhooks};
 use super::{Config, Rule};
 use crate::buffers::{Buffers, Full};
 use crate::drain::Drain;
+use crate::redis::Redis;
 use crate::telemetry::Registry;
 use crate::time::{Duration, timeout, unix_millis};
 use crate::tls::BadTrust;
@@ -30,6 +32,8 @@ struct Shared {
     config: Config,
     under_way: Mutex<HashMap<String, Arc<Job>>>,
     results: LocalResults,
+    /// Other processes, where there is a Redis.
+    elsewhere: Option<Elsewhere>,
     /// Memory for answers.
     memory: Buffers,
     webhooks: Webhooks,
@@ -45,6 +49,8 @@ pub struct TooMany;
 pub enum Found {
     /// It is under way.
     Job(Arc<Job>),
+    /// It is under way in another process.
+    Distant(Distant),
     /// It ended.
     Finished(Arc<Finished>),
 }
@@ -58,15 +64,18 @@ impl Jobs {
         config: Config,
         rules: impl IntoIterator<Item = &'a Rule>,
         drain: Drain,
+        redis: Option<Redis>,
         registry: &Registry,
     ) -> Result<Self, BadTrust> {
         let metrics = Arc::new(Metrics::new(registry));
         let uses_tls = rules.into_iter().filter_map(|rule| rule.webhook.as_ref()).any(super::Endpoint::is_tls);
         let help = "Memory held for the answers of jobs.";
+        let memory = Buffers::named(config.capacity, registry, "job_result_bytes", help);
         Ok(Self(Arc::new(Shared {
+            elsewhere: redis.map(|redis| Elsewhere::new(redis, config.retention, memory.clone())),
             under_way: Mutex::default(),
             results: LocalResults::new(config.retention, Arc::clone(&metrics)),
-            memory: Buffers::named(config.capacity, registry, "job_result_bytes", help),
+            memory,
             webhooks: Webhooks::new(uses_tls, drain, Arc::clone(&metrics))?,
             metrics,
             config,
@@ -125,31 +134,50 @@ impl Jobs {
     pub async fn find(&self, id: &str, headers: &HeaderMap) -> Option<Found> {
         let job = self.0.under_way.lock().get(id).cloned();
         // A job is stored before it is taken out there, so it is in one of the places.
-        let (found, owner) = match job {
-            Some(job) => (job.owner, Found::Job(job)),
-            None => {
-                let finished = self.0.results.get(id).await?;
-                (finished.owner, Found::Finished(finished))
-            }
+        let found = match (job, self.0.results.get(id)) {
+            (Some(job), _) => Found::Job(job),
+            (None, Some(finished)) => Found::Finished(finished),
+            (None, None) => self.find_elsewhere(id).await?,
         };
-        self.0.config.ownership.is(&found, id, headers).then_some(owner)
+        let owner = match &found {
+            Found::Job(job) => &job.owner,
+            Found::Distant(distant) => &distant.owner,
+            Found::Finished(finished) => &finished.owner,
+        };
+        self.0.config.ownership.is(owner, id, headers).then_some(found)
+    }
+
+    async fn find_elsewhere(&self, id: &str) -> Option<Found> {
+        // Only what this or another process made is looked for.
+        let is_identity = id.len() == 2 * ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let elsewhere = self.0.elsewhere.as_ref().filter(|_| is_identity)?;
+        Some(match elsewhere.get(id).await? {
+            Known::UnderWay(distant) => Found::Distant(distant),
+            Known::Finished(finished) => Found::Finished(finished),
+        })
     }
 
     /// Ends a job early, or forgets its result. It is not found any more.
     pub async fn remove(&self, found: &Found) {
-        match found {
-            Found::Finished(finished) => {
-                self.0.results.remove(&finished.id).await;
+        let id = match found {
+            Found::Finished(finished) => &finished.id,
+            Found::Distant(distant) => &distant.id,
+            Found::Job(job) => {
+                self.cancel(job);
+                &job.id
             }
-            Found::Job(job) => match job.end(Ending::Cancelled) {
-                Some(_) => {
-                    self.0.metrics.ended(EndedAs::Cancelled);
-                    self.0.under_way.lock().remove(&job.id);
-                }
-                None => {
-                    self.0.results.remove(&job.id).await;
-                }
-            },
+        };
+        self.0.results.remove(id);
+        if let Some(elsewhere) = &self.0.elsewhere {
+            elsewhere.remove(id).await;
+        }
+    }
+
+    /// Ends a job under way, unless it has ended.
+    fn cancel(&self, job: &Job) {
+        if job.end(Ending::Cancelled).is_some() {
+            self.0.metrics.ended(EndedAs::Cancelled);
+            self.0.under_way.lock().remove(&job.id);
         }
     }
 
@@ -245,11 +273,19 @@ impl Running {
 
     /// Ends the job: with the answer that was published, or with a refusal in its place.
     pub async fn finish(self, refused: Option<Refusal>) {
-        let Shared { results, memory, .. } = &*self.jobs.0;
+        let Shared { results, memory, elsewhere, .. } = &*self.jobs.0;
         let finished = Arc::new(self.job.close(refused, memory.lease()));
-        results.put(Arc::clone(&finished)).await;
+        results.put(Arc::clone(&finished));
+        if let Some(elsewhere) = elsewhere {
+            // Before anybody is told of the end: whoever is may ask any process.
+            let _ = elsewhere.put(&finished).await; // this process has it
+        }
         if !self.publish(&finished) {
-            results.remove(&finished.id).await; // its owner was faster
+            // Its owner was faster.
+            results.remove(&finished.id);
+            if let Some(elsewhere) = elsewhere {
+                elsewhere.remove(&finished.id).await;
+            }
         }
     }
 
@@ -303,7 +339,18 @@ impl Caller {
     /// The client gets the answer itself, so nobody will look for it.
     pub async fn answered(mut self) {
         self.is_answered = true;
-        self.jobs.0.results.remove(&self.job.id).await;
+        self.jobs.0.results.remove(&self.job.id);
+        if let Some(elsewhere) = &self.jobs.0.elsewhere {
+            elsewhere.remove(&self.job.id).await;
+        }
+    }
+
+    /// Other processes know of the job from here on. Comes before its client is told where to ask.
+    pub async fn tell_others(&self) {
+        let Some(elsewhere) = self.jobs.0.elsewhere.clone() else { return };
+        let _ = elsewhere.tell(&self.job).await; // told again soon
+        let (jobs, job) = (self.jobs.clone(), Arc::clone(&self.job));
+        tokio::spawn(async move { elsewhere.accompany(&job, || jobs.cancel(&job)).await });
     }
 }
 

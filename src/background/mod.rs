@@ -4,12 +4,14 @@
 //! ```text
 //! begin -> Running: the work's end (head, bytes, end)   -> Results: what ended, for a while
 //!       -> Caller: the client's end, until it was told
-//! find  -> Found: running or ended, for its owner only  -> Events: what happens, from any point on
+//! find  -> Found: running or ended, here or in another process, for its owner only
+//!                                                     -> Events: what happens, from any point on
 //! ```
 //!
 //! What the work is, and how clients are connected, is not known here. A client that leaves never touches a job; only
 //! its owner ends it early.
 
+mod elsewhere;
 mod events;
 mod job;
 mod jobs;
@@ -24,6 +26,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::time::Duration;
 
+pub use elsewhere::Distant;
 pub use events::{Cursor, Events};
 pub use job::{Ending, Job, Phase, Snapshot, TooLarge};
 pub use jobs::{Caller, Found, Jobs, Running, TooMany};
@@ -31,7 +34,7 @@ pub use metrics::Got;
 pub use output::Text;
 pub use owner::{Owner, Ownership};
 pub use prefer::{Preferences, asks_for_background};
-pub use results::{Answer, Ended, Finished, Refusal, Results};
+pub use results::{Answer, Ended, Finished, Refusal};
 pub use webhook::{BadEndpoint, Endpoint};
 
 /// How jobs are kept.

@@ -2,6 +2,7 @@
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::cache::{CREDENTIALS, Key, KeyBuilder};
@@ -16,15 +17,16 @@ pub struct Ownership {
 }
 
 /// The owner of one job.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Owner {
     kind: Kind,
     /// Of the credentials, salted with the job's identity.
+    #[serde(with = "hexadecimal")]
     hash: Key,
 }
 
 /// Which of a request's credentials count. Those in headers go before cookies, which browsers send unasked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
     /// `Authorization` and the headers for API keys.
     Headers,
@@ -32,6 +34,21 @@ enum Kind {
     Cookies,
     /// None: the job's identity is the only secret.
     Nothing,
+}
+
+/// A hash as other processes read it.
+mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::cache::Key;
+
+    pub(super) fn serialize<S: Serializer>(key: &Key, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(key)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Key, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 impl Ownership {

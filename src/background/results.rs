@@ -1,14 +1,12 @@
-//! What ended jobs leave behind, and where: in this process's memory, bounded in bytes and time. Another place, which
-//! several processes share, need only be a [`Results`] too.
+//! What ended jobs leave behind, in this process's memory, bounded in bytes and time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::job::Note;
 use super::metrics::Metrics;
@@ -55,14 +53,29 @@ pub struct Answer {
 }
 
 /// Why there is no answer of the app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Why.
     pub reason: Reason,
     /// When trying again may be worth it.
     pub retry_after: Option<Duration>,
     /// The status that stands for it.
+    #[serde(with = "number")]
     pub status: StatusCode,
+}
+
+/// A status as other processes read it.
+pub(super) mod number {
+    use http::StatusCode;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(in super::super) fn serialize<S: Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u16(status.as_u16())
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StatusCode, D::Error> {
+        StatusCode::from_u16(u16::deserialize(from)?).map_err(D::Error::custom)
+    }
 }
 
 impl Refusal {
@@ -88,19 +101,6 @@ impl Ended {
             Self::Refused(refusal) => refusal.reason.as_str(),
         }
     }
-}
-
-/// Where the results of jobs are. Implementations forget a result when its time has come.
-#[async_trait]
-pub trait Results: fmt::Debug + Send + Sync {
-    /// Keeps a result under its identity.
-    async fn put(&self, finished: Arc<Finished>);
-
-    /// A result.
-    async fn get(&self, id: &str) -> Option<Arc<Finished>>;
-
-    /// Forgets a result, and says whether it was there.
-    async fn remove(&self, id: &str) -> bool;
 }
 
 /// In this process's memory. What has been kept for long enough is dropped whenever anything is asked of it.
@@ -141,9 +141,9 @@ impl LocalResults {
     }
 }
 
-#[async_trait]
-impl Results for LocalResults {
-    async fn put(&self, finished: Arc<Finished>) {
+impl LocalResults {
+    /// Keeps a result under its identity.
+    pub(super) fn put(&self, finished: Arc<Finished>) {
         self.purge();
         let mut kept = self.kept.lock();
         let number = kept.next;
@@ -153,14 +153,16 @@ impl Results for LocalResults {
         self.metrics.stored.set(kept.count());
     }
 
-    async fn get(&self, id: &str) -> Option<Arc<Finished>> {
+    /// A result.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Finished>> {
         self.purge();
         let kept = self.kept.lock();
         let number = kept.by_id.get(id)?;
         kept.by_age.get(number).map(|(_, finished)| Arc::clone(finished))
     }
 
-    async fn remove(&self, id: &str) -> bool {
+    /// Forgets a result, and says whether it was there.
+    pub(super) fn remove(&self, id: &str) -> bool {
         self.purge();
         let mut kept = self.kept.lock();
         let number = kept.by_id.remove(id);

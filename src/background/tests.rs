@@ -27,7 +27,7 @@ fn config() -> Config {
 
 fn jobs() -> (Jobs, Registry) {
     let registry = Registry::new().unwrap();
-    (Jobs::new(config(), [], Drain::new(), &registry).unwrap(), registry)
+    (Jobs::new(config(), [], Drain::new(), None, &registry).unwrap(), registry)
 }
 
 fn credentials(value: &'static str) -> HeaderMap {
@@ -50,6 +50,7 @@ async fn finished(jobs: &Jobs, body: &'static [u8]) -> Arc<Job> {
 
 async fn answer(jobs: &Jobs, job: &Job) -> Option<Bytes> {
     match jobs.find(&job.id, &credentials("me")).await? {
+        Found::Distant(_) => unreachable!("there is no other process"),
         Found::Finished(finished) => match &finished.ended {
             Ended::Answered(answer) => Some(answer.body.clone()),
             Ended::Refused(refusal) => panic!("{refusal:?}"),

@@ -24,6 +24,11 @@ impl Key {
         builder.finish()
     }
 
+    /// Its bytes.
+    pub fn as_array(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// As a part of another key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

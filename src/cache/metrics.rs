@@ -54,6 +54,8 @@ pub enum NotStored {
     Error,
     /// Somebody else gave it than was asked.
     Fallback,
+    /// Its beginning is that of another process's answer.
+    Spliced,
 }
 
 impl Place {
@@ -83,7 +85,7 @@ impl Served {
 }
 
 impl NotStored {
-    const ALL: [NotStored; 11] = [
+    const ALL: [NotStored; 12] = [
         NotStored::Status,
         NotStored::Private,
         NotStored::Forbidden,
@@ -95,6 +97,7 @@ impl NotStored {
         NotStored::Filtered,
         NotStored::Error,
         NotStored::Fallback,
+        NotStored::Spliced,
     ];
 
     fn as_str(self) -> &'static str {
@@ -110,6 +113,7 @@ impl NotStored {
             NotStored::Filtered => "filtered",
             NotStored::Error => "error",
             NotStored::Fallback => "fallback",
+            NotStored::Spliced => "spliced",
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Results kept for later: what a request means (`canonical`, `key`), how long its result may serve and for whom
-//! (`directives`, `policy`), what is kept (`entry`), and where (`store`). It must never make a request; and it never
+//! (`directives`, `policy`), what is kept (`entry`; as bytes, `record`), and where (`store`). It must never make a request; and it never
 //! decides who may share a result: the key says so.
 
 mod canonical;
@@ -11,6 +11,7 @@ mod key;
 mod memory;
 mod metrics;
 mod policy;
+pub mod record;
 mod repeats;
 mod status;
 mod store;

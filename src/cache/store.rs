@@ -1,5 +1,7 @@
 //! Where entries are kept. `Store` is the seam: this process's memory is one, a store that pods share can be another.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,7 +31,7 @@ pub enum Stored {
 }
 
 /// Which entries are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
     /// Every one.
     All,
@@ -39,6 +41,35 @@ pub enum Selector {
     Tag(String),
     /// Those that came through this route or provider.
     Origin(String),
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Key(key) => write!(f, "key:{key}"),
+            Self::Tag(tag) => write!(f, "tag:{tag}"),
+            Self::Origin(origin) => write!(f, "origin:{origin}"),
+        }
+    }
+}
+
+/// Not a selector as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadSelector;
+
+impl FromStr for Selector {
+    type Err = BadSelector;
+
+    fn from_str(text: &str) -> Result<Self, BadSelector> {
+        match text.split_once(':') {
+            None if text == "all" => Ok(Self::All),
+            Some(("key", key)) => key.parse().map(Self::Key).map_err(|_| BadSelector),
+            Some(("tag", tag)) => Ok(Self::Tag(tag.to_owned())),
+            Some(("origin", origin)) => Ok(Self::Origin(origin.to_owned())),
+            _ => Err(BadSelector),
+        }
+    }
 }
 
 /// How long is remembered on what results depend.
@@ -174,6 +205,15 @@ mod tests {
             store.put(key(number), Stored::Entry(Arc::new(entry(b"x", tags))), 0).await;
         }
         store
+    }
+
+    #[test]
+    fn a_selector_reads_back_as_it_is_shown() {
+        let tag = || Selector::Tag("a:b".into());
+        for selector in [Selector::All, Selector::Key(key(1)), tag(), Selector::Origin("/a".into())] {
+            assert_eq!(selector.to_string().parse(), Ok(selector));
+        }
+        assert_eq!("key:x".parse::<Selector>(), Err(BadSelector));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod identity;
 mod limits;
 mod reply;
 mod span;
+mod twin;
 mod work;
 
 use std::sync::Arc;

@@ -7,16 +7,17 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::identity::vendor;
+use super::twin::SameWords;
 use super::{Identity, Origin, span};
 use crate::answer::{Api, Asked, Form, Unstorable};
-use crate::buffers::{Full, Lease};
+use crate::buffers::Lease;
 use crate::cache::{NotStored, ResponseDirectives, lasting};
 use crate::media_type;
 use crate::provider::{Failure, Opened, Provider, Request};
-use crate::sharing::{Head, Publisher, Storable, Work};
+use crate::sharing::{Head, NotTaken, Publisher, SameBytes, Storable, Twin, Work};
 use crate::time::Instant;
 use crate::trace::{Span, SpanContext, Tracer};
-use crate::usage::Meter;
+use crate::usage::{Meter, Paid, Receipt};
 
 /// One call to a provider.
 pub(super) struct Fetch {
@@ -86,7 +87,7 @@ impl Fetch {
             let pushed = if received > limit {
                 Err(Failure::TooLarge { host: host.clone(), limit })
             } else {
-                to.push(piece).await.map_err(|Full| Failure::NoMemory)
+                to.push(piece).await.map_err(|why| cut_short(&host, why))
             };
             pushed.inspect_err(|failure| body.failed(failure))?;
         }
@@ -121,6 +122,31 @@ impl Work<Failure> for Fetch {
         let asker = (&report.tracer, &report.asker);
         let span = span::begin(asker, provider, (*api, model.as_deref()), request);
         fetch.fetch(to, model, &span).await.inspect_err(|failure| span::failed(&span, failure))
+    }
+
+    fn cut_short(&self, why: NotTaken) -> Failure {
+        cut_short(self.request.url.host_str().unwrap_or_default(), why)
+    }
+
+    fn receipt(&self, paid: &Paid) -> Option<Receipt> {
+        Some(self.report.meter.receipt(paid.clone()))
+    }
+
+    fn twin(&self, delivered: Bytes, is_stream: bool) -> Box<dyn Twin> {
+        match self.api.filter(|_| is_stream) {
+            Some(api) => Box::new(SameWords::new(api, &delivered)),
+            None => Box::new(SameBytes::new(delivered)),
+        }
+    }
+}
+
+fn cut_short(host: &str, why: NotTaken) -> Failure {
+    match why {
+        NotTaken::Full => Failure::NoMemory,
+        NotTaken::Differs => Failure::Interrupted {
+            host: host.to_owned(),
+            cause: "the process that made the call is gone, and a second answer says something else".to_owned(),
+        },
     }
 }
 

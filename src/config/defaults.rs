@@ -100,6 +100,15 @@ pub(super) const HEDGE_AFTER: Duration = Duration::from_secs(2);
 pub(super) const HEDGE_BUDGET: f64 = 0.05;
 
 /// Two hundred thousand answers of a page each.
+/// What names in Redis begin with.
+pub(super) const REDIS_PREFIX: &str = "siding";
+/// A command on the same network takes less than a millisecond; a request waits no longer than this for one that does not
+/// come.
+pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
+/// Until a connection is given up and tried again.
+pub(super) const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Until a process that leads a flight and is silent is taken to be dead.
+pub(super) const REDIS_LEASE: Duration = Duration::from_secs(3);
 pub(super) const CACHE_CAPACITY: usize = 256 * MIB;
 /// The longest answers of models are a tenth of it.
 pub(super) const CACHE_MAX_ENTRY: usize = 4 * MIB;

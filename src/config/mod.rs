@@ -18,7 +18,9 @@ pub use source::Source;
 
 use crate::telemetry::log;
 use crate::time::Duration;
-use crate::{admission, backend, background, calls, exchange, provider, proxy, route, sharing, trace, usage, workers};
+use crate::{
+    admission, backend, background, calls, exchange, provider, proxy, redis, route, sharing, trace, usage, workers,
+};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub calls: calls::Config,
     /// Bounds of what is shared.
     pub sharing: sharing::Config,
+    /// The store that processes share, where there is one.
+    pub redis: Option<redis::Config>,
     /// What tokens cost.
     pub prices: usage::Prices,
     /// How jobs are kept.

@@ -223,7 +223,7 @@ impl Request {
 }
 
 /// An exchange that the app did not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Refused {
     /// Why.
     pub reason: Reason,

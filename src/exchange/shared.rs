@@ -18,7 +18,7 @@ use crate::cache::{
 use crate::handoff;
 use crate::hop_by_hop;
 use crate::media_type;
-use crate::sharing::{Answer, Head, Publisher, Storable, Unanswered, Wanted, Work};
+use crate::sharing::{Answer, Head, NotTaken, Publisher, Storable, Unanswered, Wanted, Work};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 use crate::time::wall_clock;
@@ -189,7 +189,7 @@ impl Work<Refused> for Run {
         while let Some(piece) = answer.body.next().await {
             let piece = piece.map_err(|_| Refused::from(Reason::BackendClosed))?;
             let length = piece.len();
-            to.push(piece).await.map_err(|_| Refused::from(Reason::BuffersFull))?;
+            to.push(piece).await.map_err(cut_short)?;
             received += length;
             if declared == Some(received) {
                 break; // all is here, whatever the connection does now
@@ -203,6 +203,17 @@ impl Work<Refused> for Run {
             (true, true) => Err(NotStored::Private),
             (true, false) => Ok((said, kept)),
         })
+    }
+
+    fn cut_short(&self, why: NotTaken) -> Refused {
+        cut_short(why)
+    }
+}
+
+fn cut_short(why: NotTaken) -> Refused {
+    match why {
+        NotTaken::Full => Reason::BuffersFull.into(),
+        NotTaken::Differs => Reason::BackendClosed.into(),
     }
 }
 

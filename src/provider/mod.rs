@@ -29,6 +29,8 @@ mod upstream;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::secret::Secret;
 use crate::time::Duration;
 
@@ -164,7 +166,7 @@ pub struct Request {
 }
 
 /// Why there is no complete response.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
     /// No connection, or it ended before a response.
     #[error("could not reach {host}: {cause}")]
@@ -226,7 +228,7 @@ pub enum Failure {
 }
 
 /// Why a provider is not asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Unasked {
     /// It failed too often; its circuit breaker is open.
     #[error("it failed too often lately (breaker)")]

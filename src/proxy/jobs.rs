@@ -16,8 +16,8 @@ use super::context::Context;
 use super::deliver::Pieces;
 use super::{Gateway, buffered, connection, deliver, request, respond};
 use crate::background::{
-    Answer, Caller, Cursor, Ended, Ending, Events, Finished, Found, Got, Job, Preferences, Refusal, Snapshot, Text,
-    rfc3339,
+    Answer, Caller, Cursor, Distant, Ended, Ending, Events, Finished, Found, Got, Job, Preferences, Refusal, Snapshot,
+    Text, rfc3339,
 };
 use crate::exchange::{Broken, Refused};
 use crate::telemetry::outcome::Mode;
@@ -113,6 +113,7 @@ async fn tell(gateway: &Gateway, session: &mut ServerSession, context: &mut Cont
     let wait = patience(gateway, &Preferences::of(headers));
     let job = match found {
         Found::Finished(finished) => return result(gateway, session, context, &finished, wait).await,
+        Found::Distant(distant) => return tell_of_distant(gateway, session, context, &distant, wait).await,
         Found::Job(job) => job,
     };
     if let Some(wait) = wait {
@@ -130,6 +131,31 @@ async fn tell(gateway: &Gateway, session: &mut ServerSession, context: &mut Cont
     }
 }
 
+/// Of a job in another process.
+async fn tell_of_distant(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    context: &mut Context,
+    distant: &Distant,
+    wait: Option<Duration>,
+) -> Result<bool> {
+    if let Some(period) = wait {
+        tokio::select! {
+            biased;
+            ended = distant.ended(period) => if let Some(finished) = ended {
+                return result(gateway, session, context, &finished, wait).await;
+            },
+            _gone = session.read_body_or_idle(true) => return Ok(respond::gone(session, context)),
+        }
+    }
+    let Distant { id, created, phase, passes, calls, bytes, .. } = distant;
+    let location = gateway.jobs.location(id);
+    let (status, created) = (phase.as_str(), rfc3339(*created));
+    let (passes, calls, bytes) = (*passes, *calls, *bytes);
+    let standing = Standing { id, status, location: &location, created, passes, calls, bytes, output: None };
+    stands(gateway, session, context, &standing, wait).await
+}
+
 /// Tells a client of its new job.
 pub(super) async fn accepted(
     gateway: &Gateway,
@@ -137,6 +163,7 @@ pub(super) async fn accepted(
     context: &mut Context,
     caller: Caller,
 ) -> Result<bool> {
+    caller.tell_others().await;
     let job = caller.job();
     let location = gateway.jobs.location(&job.id);
     let status = job.snapshot().map_or("done", |snapshot| snapshot.phase.as_str());
@@ -156,11 +183,21 @@ async fn pending(
     snapshot: Snapshot,
     wait: Option<Duration>,
 ) -> Result<bool> {
-    gateway.jobs.got(Got::Pending);
     let Snapshot { phase, passes, calls, bytes, output } = snapshot;
     let (id, location, created) = (&job.id, &gateway.jobs.location(&job.id), rfc3339(job.created));
     let standing = Standing { id, status: phase.as_str(), location, created, passes, calls, bytes, output };
-    let body = serde_json::to_vec(&standing).expect("strings and numbers always serialise");
+    stands(gateway, session, context, &standing, wait).await
+}
+
+async fn stands(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    context: &mut Context,
+    standing: &Standing<'_>,
+    wait: Option<Duration>,
+) -> Result<bool> {
+    gateway.jobs.got(Got::Pending);
+    let body = serde_json::to_vec(standing).expect("strings and numbers always serialise");
     let mut head = standing_head(body.len())?;
     applied(&mut head, wait)?;
     send(gateway, session, context, head, body.into()).await
@@ -252,6 +289,7 @@ async fn events(gateway: &Gateway, session: &mut ServerSession, context: &mut Co
     }
     let mut events = match found {
         Found::Job(job) => Events::of(job, cursor),
+        Found::Distant(distant) => Events::of_distant(distant, cursor),
         Found::Finished(finished) => Events::of_finished(Arc::clone(&finished), cursor),
     };
     let headers = [

@@ -14,7 +14,7 @@ use super::parts::Foundation;
 use super::reload::{self, Source};
 use super::sockets::Sockets;
 use super::upgrade::{self, Program};
-use super::{drain, listener, signals, traces, watch};
+use super::{drain, listener, redis, signals, traces, watch};
 use crate::config::Config;
 use crate::tls::BadTrust;
 
@@ -78,6 +78,10 @@ pub fn run(config: Config, source: Source, taken_from: Option<&Path>) -> Result<
     server.add_service(background_service("reload", reload::Reload::new(source, Arc::clone(&live))));
     if let Some(exporter) = live.foundation().exporter() {
         server.add_service(background_service("traces", traces::Traces::new(exporter)));
+    }
+    if let Some(keeper) = live.foundation().keeper() {
+        let common = Arc::clone(&live.foundation().common);
+        server.add_service(background_service("redis", redis::Second::new(keeper, common)));
     }
     tracing::info!(
         listen = %listener::describe(&config.server),

@@ -9,6 +9,7 @@ mod listener;
 mod live;
 mod metrics;
 mod parts;
+mod redis;
 mod reference;
 mod reload;
 mod restart;

@@ -17,8 +17,9 @@ use crate::exchange::{Exchanges, Lasting, Parts, Refused};
 use crate::handoff::Offer;
 use crate::provider::{Failure, Providers};
 use crate::proxy::{Gateway, Requests};
+use crate::redis::{Keeper, Redis};
 use crate::route::{self, Table};
-use crate::sharing::{Common, Sharing};
+use crate::sharing::{Common, Remote, Sharing};
 use crate::status::Status;
 use crate::telemetry::Registry;
 use crate::trace::{Exporter, Tracer};
@@ -32,6 +33,7 @@ pub(super) struct Foundation {
     /// As the configuration of the start says.
     pub(super) tracer: Tracer,
     exporter: Mutex<Option<Exporter>>,
+    keeper: Mutex<Option<Keeper>>,
     pub(super) admission: Arc<Admission>,
     pub(super) buffers: Buffers,
     pub(super) common: Arc<Common>,
@@ -59,14 +61,20 @@ impl Foundation {
         registry.info("build_info", "The version that runs.", "version", env!("CARGO_PKG_VERSION"));
         let drain = Drain::new();
         let (tracer, exporter) = Tracer::new(config.tracing.clone(), &registry)?;
-        let common = Common::new(config.sharing, drain.clone(), &registry);
+        let buffers = Buffers::new(config.buffered, &registry);
+        let (redis, keeper) = config.redis.clone().map(|config| Redis::new(config, &registry)).unzip();
+        let remote = redis
+            .clone()
+            .map(|redis| Remote::new(config.sharing.remote, redis, buffers.clone(), drain.clone(), &registry));
+        let common = Common::new(config.sharing, drain.clone(), remote, &registry);
         let rules = config.routes.iter().filter_map(|route| route.background.as_ref());
         Ok(Self {
             admission: Admission::new(config.admission, &registry),
-            buffers: Buffers::new(config.buffered, &registry),
+            buffers,
+            keeper: Mutex::new(keeper),
             calls: Sharing::new(Arc::clone(&common)),
             answers: Sharing::new(Arc::clone(&common)),
-            jobs: Jobs::new(config.background.clone(), rules, drain.clone(), &registry)?,
+            jobs: Jobs::new(config.background.clone(), rules, drain.clone(), redis.clone(), &registry)?,
             status: Status::new(config.server.status_paths),
             exchanges: Lasting::new(&registry),
             requests: Arc::new(Requests::new(&registry)),
@@ -83,6 +91,11 @@ impl Foundation {
     /// What takes spans to the collector, if there is one, for whoever runs it: once.
     pub(super) fn exporter(&self) -> Option<Exporter> {
         self.exporter.lock().take()
+    }
+
+    /// What keeps the connection to Redis, if there is one, for whoever runs it: once.
+    pub(super) fn keeper(&self) -> Option<Keeper> {
+        self.keeper.lock().take()
     }
 
     /// Everything that a configuration decides. Of `before`, what did not change is kept, with all it has learnt.

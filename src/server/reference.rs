@@ -1,11 +1,12 @@
 //! The reference page of metrics, from what the parts declare: `siding metrics` prints it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::build::StartError;
 use super::metrics::Metrics;
 use super::parts::Foundation;
-use crate::config::Config;
+use crate::config::{self, Source};
 use crate::telemetry::registry::Family;
 
 /// A part of the page: a heading, what to know, and how the names begin that belong there.
@@ -55,6 +56,11 @@ const SECTIONS: &[Section] = &[
         text: "The hit rate is that of `result=\"hit\"`; `collapsed` requests waited for another's call.",
         prefixes: &["cache", "coalesce", "flight"],
     },
+    Section {
+        title: "Several processes and one Redis",
+        text: "Only where `redis.url` is set. See [redis.md](redis.md).",
+        prefixes: &["redis", "second_level", "shared_flights"],
+    },
     Section { title: "Jobs and webhooks", text: "See [background.md](background.md).", prefixes: &["job", "webhook"] },
     Section {
         title: "The process",
@@ -93,13 +99,20 @@ bounded whatever clients send. Histograms are classic ones; leave them so when s
 This page is written by `siding metrics`.
 ";
 
-/// The page, for every family that is exported with this configuration.
+/// A configuration with every part that exports something; names and labels do not depend on the rest.
+const EVERYTHING: &str = "redis.url = \"redis://localhost\"";
+
+/// The page, for every family that can be exported.
 ///
 /// # Errors
 /// Fails where the parts cannot be set up.
-pub fn metrics(config: &Config) -> Result<String, StartError> {
-    let foundation = Foundation::new(config)?;
-    foundation.generation(config, None)?;
+pub fn metrics() -> Result<String, StartError> {
+    let environment = BTreeMap::new();
+    let source =
+        Source { origin: "metrics", text: EVERYTHING, backend: None, no_handoff: true, environment: &environment };
+    let config = config::load(&source).expect("the text above is a configuration");
+    let foundation = Foundation::new(&config)?;
+    foundation.generation(&config, None)?;
     Metrics::new(&foundation.registry); // as a running process declares them
     let families = foundation.registry.families();
     let mut page = INTRODUCTION.to_owned();

@@ -25,6 +25,7 @@ pub(super) fn needed(started: &Config, wanted: &Config) -> Vec<&'static str> {
         ("cache.capacity", old_store.capacity != new_store.capacity),
         ("cache.max_entry", old_store.max_entry != new_store.max_entry),
         ("cache.max_followers", started.sharing.max_followers != wanted.sharing.max_followers),
+        ("redis", started.redis != wanted.redis || started.sharing.remote != wanted.sharing.remote),
         ("background", started.background != wanted.background),
         ("routes.background.webhook", reaches_over_tls(wanted) && !reaches_over_tls(started)),
     ];

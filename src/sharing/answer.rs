@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use http::HeaderMap;
 
 use super::head::variant;
-use super::{Answer, Common, Head, Unanswered, Wanted, Work};
+use super::{Answer, Common, Failing, Head, Unanswered, Wanted, Work, remote};
 use crate::cache::{CacheStatus, Entry, Freshness, Key, Place, Policy, Scope, Served, Serving, Store, Stored};
 use crate::coalesce::{End, Flights, Joined, Reader};
 use crate::time::Instant;
@@ -22,7 +22,7 @@ pub struct Sharing<E> {
     pub(super) flights: Flights<Key, Head, E>,
 }
 
-impl<E: Clone + Send + Sync + 'static> Sharing<E> {
+impl<E: Failing> Sharing<E> {
     /// No flights yet.
     pub fn new(common: Arc<Common>) -> Self {
         Self { flights: Flights::new(common.config.max_followers), common }
@@ -53,7 +53,7 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
                 return Ok(fresh);
             }
             if wanted.policy.asked.only_if_cached {
-                return Err(Unanswered::NotCached);
+                return self.stored_for_all(&key, &wanted, &*work).await.ok_or(Unanswered::NotCached);
             }
             if let Some(stale) = hit(Freshness::StaleWhileRevalidate) {
                 self.refresh(key, wanted, work);
@@ -68,17 +68,24 @@ impl<E: Clone + Send + Sync + 'static> Sharing<E> {
                     let serving = self.common.cache_metrics.serving(place, Served::Miss);
                     self.lead(leader, key, wanted.clone(), work);
                     let led = live(reader, CacheStatus::Miss { collapsed: false }).await;
-                    return or_stale(led, found, &wanted, serving);
+                    return or_stale(or_stored(led, &wanted), found, &wanted, serving);
                 }
                 Joined::Follows(reader) => reader,
                 Joined::Full => break,
             };
             if let Some(followed) = self.follow(reader, &wanted).await {
                 let serving = self.common.cache_metrics.serving(place, Served::Collapsed);
-                return or_stale(followed, found, &wanted, serving);
+                return or_stale(or_stored(followed, &wanted), found, &wanted, serving);
             }
         }
         self.alone(&wanted, work).await
+    }
+
+    /// What other processes have stored.
+    async fn stored_for_all(&self, key: &Key, wanted: &Wanted, work: &dyn Work<E>) -> Option<Answer<E>> {
+        let remote = self.common.remote.as_ref().filter(|_| wanted.policy.looks_up())?;
+        let entry = remote::fresh(remote, &self.common, key, wanted, work).await?;
+        self.hit(entry, &wanted.policy, Freshness::Fresh, wanted.place)
     }
 
     pub(super) fn flight(&self, key: &Key, wanted: &Wanted) -> Key {
@@ -152,6 +159,15 @@ fn stored<E>(entry: Arc<Entry>, policy: &Policy, wanted: Freshness) -> Option<An
     Some(Answer::Stored { entry, status: CacheStatus::Hit { ttl, stale } })
 }
 
+/// What turned out to be stored, as that.
+fn or_stored<E>(answer: Result<Answer<E>, Unanswered<E>>, wanted: &Wanted) -> Result<Answer<E>, Unanswered<E>> {
+    let entry = match &answer {
+        Ok(Answer::Live { head, .. }) => head.stored.clone(),
+        Ok(Answer::Stored { .. }) | Err(_) => None,
+    };
+    entry.and_then(|entry| stored(entry, &wanted.policy, Freshness::Fresh)).map_or(answer, Ok)
+}
+
 /// A stale answer in place of an error, where that is allowed.
 fn or_stale<E>(
     answer: Result<Answer<E>, Unanswered<E>>,
@@ -164,6 +180,9 @@ fn or_stale<E>(
         Ok(Answer::Stored { .. }) => false,
         Err(_) => true,
     };
+    if matches!(answer, Ok(Answer::Stored { .. })) {
+        serving.served = Served::Hit;
+    }
     let stale = found.filter(|_| failed).and_then(|entry| stored(entry, &wanted.policy, Freshness::StaleIfError));
     if stale.is_some() {
         serving.served = Served::Stale;

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 
-use super::Config;
 use super::metrics::Metrics;
+use super::{Config, Remote};
 use crate::cache::{
     self, CacheStatus, Entry, Key, LocalStore, Memory, Place, Policy, Repeats, RequestDirectives, Selector, Served,
     Store, Weigh,
@@ -36,6 +36,8 @@ pub struct Common {
     pub(super) cache_metrics: cache::Metrics,
     pub(super) metrics: Metrics,
     pub(super) drain: Drain,
+    /// What other processes have, where there is a Redis.
+    pub(super) remote: Option<Remote>,
     pub(super) alone: AtomicU64,
 }
 
@@ -51,6 +53,15 @@ impl Weigh for Alias {
     fn lifetime(&self) -> Duration {
         ALIAS_FOR
     }
+}
+
+/// What a purge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Entries of this process's that are gone.
+    pub count: u64,
+    /// Whether other processes know; they hear of it later where not. `None` where there are none.
+    pub others: Option<bool>,
 }
 
 /// A key whose answers are not shared.
@@ -69,7 +80,7 @@ impl Weigh for NotShared {
 
 impl Common {
     /// Nothing stored.
-    pub fn new(config: Config, drain: Drain, registry: &Registry) -> Arc<Self> {
+    pub fn new(config: Config, drain: Drain, remote: Option<Remote>, registry: &Registry) -> Arc<Self> {
         let cache_metrics = cache::Metrics::new(registry, config.store.capacity);
         let evictions = cache_metrics.evictions();
         Arc::new(Self {
@@ -81,6 +92,7 @@ impl Common {
             metrics: Metrics::new(registry),
             config,
             drain,
+            remote,
             alone: AtomicU64::new(0),
         })
     }
@@ -115,11 +127,27 @@ impl Common {
         Some((entry, CacheStatus::Hit { ttl, stale: Duration::ZERO }))
     }
 
-    /// Removes entries, and says how many.
-    pub async fn purge(&self, selector: &Selector) -> u64 {
+    /// Removes entries, here and wherever answers are shared with.
+    pub async fn purge(&self, selector: &Selector) -> Purged {
+        let count = self.purge_here(selector).await;
+        let others = match &self.remote {
+            None => None,
+            Some(remote) => Some(remote.purge(selector).await),
+        };
+        Purged { count, others }
+    }
+
+    pub(super) async fn purge_here(&self, selector: &Selector) -> u64 {
         let count = self.store.purge(selector).await;
         self.cache_metrics.purged(count);
         count
+    }
+
+    /// Removes what other processes purge, for as long as it runs.
+    pub async fn hear(&self) {
+        if let Some(remote) = &self.remote {
+            remote.hear(self).await;
+        }
     }
 
     /// Brings the metrics up to date that are not events.

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::Wanted;
 use crate::buffers::{Full, Lease};
-use crate::cache::{CACHE_STATUS, CacheStatus, Key, KeyBuilder, lasting};
+use crate::cache::{CACHE_STATUS, CacheStatus, Entry, Key, KeyBuilder, lasting};
 use crate::trace::SpanContext;
 use crate::usage::Receipt;
 
@@ -23,13 +23,15 @@ pub struct Head {
     /// Request headers on which the answer depends.
     pub varies: Arc<[HeaderName]>,
     /// The key of the answer for these headers' values.
-    pub(super) variant: Option<Key>,
+    pub(super) variant: Option<Arc<Key>>,
     /// Whether it is for one client only.
     pub is_private: bool,
     /// What the answer cost, from its end on.
     pub receipt: Arc<OnceLock<Receipt>>,
     /// The span of whoever did the work.
     pub leader: SpanContext,
+    /// What was stored, where that is what the bytes are.
+    pub(super) stored: Option<Arc<Entry>>,
     /// Memory that the bytes occupy.
     held: Option<Arc<Mutex<Lease>>>,
 }
@@ -47,6 +49,7 @@ impl Head {
             is_private: false,
             receipt: Arc::default(),
             leader: SpanContext::NONE,
+            stored: None,
             held,
         }
     }
@@ -75,7 +78,7 @@ impl Head {
     /// Whether somebody who follows may have this answer.
     pub(super) fn is_for(&self, wanted: &Wanted) -> bool {
         let own = || variant(&wanted.key, &self.varies, &wanted.headers);
-        !self.is_private && self.variant.is_none_or(|variant| variant == own())
+        !self.is_private && self.variant.as_ref().is_none_or(|variant| **variant == own())
     }
 }
 

@@ -15,19 +15,27 @@ mod found;
 mod head;
 mod lead;
 mod metrics;
+mod remote;
+mod twin;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::HeaderMap;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::cache::{self, CacheStatus, Entry, Key, NotStored, Place, Policy, ResponseDirectives};
 use crate::coalesce::Reader;
+use crate::usage::{Paid, Receipt};
 
 pub use answer::Sharing;
-pub use common::Common;
+pub use common::{Common, Purged};
 pub use head::Head;
-pub use lead::Publisher;
+pub use lead::{NotTaken, Publisher};
+pub use remote::{Config as RemoteConfig, Remote};
+pub use twin::{Differs, SameBytes, Twin};
 
 /// Bounds of sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub struct Config {
     pub store: cache::Config,
     /// Requests that may wait for one answer.
     pub max_followers: usize,
+    /// How processes share, where they have a Redis.
+    pub remote: RemoteConfig,
 }
 
 /// What is wanted, and under which conditions.
@@ -92,14 +102,34 @@ pub enum Unanswered<E> {
 /// What became of an answer that was published whole.
 pub type Storable = Result<(ResponseDirectives, HeaderMap), NotStored>;
 
+/// The failures of one kind of work. They are told to whoever waits, in other processes too.
+pub trait Failing: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<E: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Failing for E {}
+
 /// How an answer is fetched, once, if nobody else does.
 #[async_trait]
-pub trait Work<E>: Send + 'static {
+pub trait Work<E>: Send + Sync + 'static {
     /// Publishes head and bytes, and says at the end what it says about storing, and with which headers.
     ///
     /// # Cancel safety
     /// The future is dropped when nobody wants the answer any more.
     async fn run(self: Box<Self>, to: &Publisher<'_, E>) -> Result<Storable, E>;
+
+    /// The failure of an answer that cannot be published to its end.
+    fn cut_short(&self, why: NotTaken) -> E;
+
+    /// The receipt of what another process paid for.
+    fn receipt(&self, paid: &Paid) -> Option<Receipt> {
+        let _ = paid;
+        None
+    }
+
+    /// How this work's answer takes the place of the rest of another, of which readers have the bytes `delivered`.
+    fn twin(&self, delivered: Bytes, is_stream: bool) -> Box<dyn Twin> {
+        let _ = is_stream;
+        Box::new(SameBytes::new(delivered))
+    }
 }
 
 #[cfg(test)]

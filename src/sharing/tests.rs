@@ -45,9 +45,13 @@ impl Script {
 
 struct Scripted(Arc<Script>);
 
+/// The only failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Down;
+
 #[async_trait]
-impl Work<&'static str> for Scripted {
-    async fn run(self: Box<Self>, to: &Publisher<'_, &'static str>) -> Result<Storable, &'static str> {
+impl Work<Down> for Scripted {
+    async fn run(self: Box<Self>, to: &Publisher<'_, Down>) -> Result<Storable, Down> {
         let script = self.0;
         loop {
             let number = script.tries.fetch_add(1, Ordering::SeqCst) + 1;
@@ -61,21 +65,29 @@ impl Work<&'static str> for Scripted {
                 return Ok(Ok((script.said, HeaderMap::new())));
             }
             if !to.elect_successor() {
-                return Err("down");
+                return Err(Down);
             }
         }
+    }
+
+    fn cut_short(&self, _: NotTaken) -> Down {
+        Down
     }
 }
 
 struct Scene {
-    sharing: Sharing<&'static str>,
+    sharing: Sharing<Down>,
     script: Arc<Script>,
 }
 
 impl Scene {
     fn new(script: Script) -> Self {
-        let config = Config { store: cache::Config { capacity: 1 << 20, max_entry: 1 << 16 }, max_followers: 100 };
-        let common = Common::new(config, Drain::new(), &Registry::new().unwrap());
+        let config = Config {
+            store: cache::Config { capacity: 1 << 20, max_entry: 1 << 16 },
+            max_followers: 100,
+            remote: RemoteConfig { lease: SECOND },
+        };
+        let common = Common::new(config, Drain::new(), None, &Registry::new().unwrap());
         Self { sharing: Sharing::new(common), script: Arc::new(script) }
     }
 
@@ -93,13 +105,13 @@ impl Scene {
     }
 
     /// Asks in a task of its own.
-    fn ask(&self, wanted: Wanted) -> tokio::task::JoinHandle<Result<String, Unanswered<&'static str>>> {
+    fn ask(&self, wanted: Wanted) -> tokio::task::JoinHandle<Result<String, Unanswered<Down>>> {
         let (sharing, work) = (self.sharing.clone(), Scripted(Arc::clone(&self.script)));
         tokio::spawn(async move { Ok(text(sharing.answer(wanted, work).await?).await) })
     }
 
     /// Asks and lets the work answer.
-    async fn answered(&self, wanted: Wanted) -> Result<String, Unanswered<&'static str>> {
+    async fn answered(&self, wanted: Wanted) -> Result<String, Unanswered<Down>> {
         self.script.gate.add_permits(1);
         self.ask(wanted).await.unwrap()
     }
@@ -115,7 +127,7 @@ impl Scene {
     }
 }
 
-async fn text(answer: Answer<&'static str>) -> String {
+async fn text(answer: Answer<Down>) -> String {
     match answer {
         Answer::Stored { entry, .. } => format!("stored {}", String::from_utf8_lossy(&entry.body)),
         Answer::Live { mut reader, .. } => {
@@ -166,7 +178,7 @@ async fn a_stale_answer_serves_where_fetching_it_anew_fails() {
     tokio::time::advance(SECOND * 25).await;
     assert_eq!(scene.answered(scene.wanted(SECOND * 10)).await, Ok("stored answer 1".to_owned()));
     tokio::time::advance(SECOND * 25).await;
-    assert_eq!(scene.answered(scene.wanted(SECOND * 10)).await, Err(Unanswered::Failed("down")));
+    assert_eq!(scene.answered(scene.wanted(SECOND * 10)).await, Err(Unanswered::Failed(Down)));
 }
 
 #[tokio::test]
@@ -178,7 +190,7 @@ async fn a_failed_try_is_repeated_twice_for_those_who_wait_and_then_fails_for_al
     scene.until(|scene| scene.waiting() == 2).await;
     scene.script.gate.add_permits(9);
     for asked in asked {
-        assert_eq!(asked.await.unwrap(), Err(Unanswered::Failed("down")));
+        assert_eq!(asked.await.unwrap(), Err(Unanswered::Failed(Down)));
     }
     assert_eq!(scene.script.tries(), 3);
 }

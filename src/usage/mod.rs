@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::answer::Tokens;
 use crate::telemetry::Registry;
@@ -75,9 +76,20 @@ impl Saving {
 #[derive(Clone, Debug)]
 pub struct Receipt(Arc<Spent>);
 
+/// The same as data, for another process: there the same was saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paid {
+    /// The provider that was paid.
+    pub provider: String,
+    /// The model that was asked; `None` where the call named none.
+    pub model: Option<String>,
+    /// What it counted.
+    pub tokens: Tokens,
+}
+
 #[derive(Debug)]
 struct Spent {
-    tokens: Tokens,
+    paid: Paid,
     /// None where no price is known.
     dollars: Option<f64>,
     saved: [Saved; Saving::ALL.len()],
@@ -86,7 +98,12 @@ struct Spent {
 impl Receipt {
     /// Somebody was given the answer without another call.
     pub fn saved(&self, how: Saving) {
-        self.0.saved[how as usize].add(self.0.tokens, self.0.dollars);
+        self.0.saved[how as usize].add(self.0.paid.tokens, self.0.dollars);
+    }
+
+    /// What was paid for.
+    pub fn paid(&self) -> &Paid {
+        &self.0.paid
     }
 }
 
@@ -109,13 +126,26 @@ impl Meter {
 
     /// A provider counted a call's tokens. `origin` is where the call came from, one of a closed set of labels.
     pub fn spent(&self, provider: &str, model: Option<&str>, origin: &str, tokens: Tokens) -> Receipt {
-        let model = model.filter(|model| !model.is_empty()).unwrap_or(UNNAMED);
-        let price = self.prices.get(&format!("{provider}/{model}")).or_else(|| self.prices.get(model));
-        let label = if price.is_some() { Cow::Borrowed(model) } else { self.label(model) };
-        let dollars = price.map(|price| price.of(tokens));
+        let paid = Paid { provider: provider.to_owned(), model: model.map(str::to_owned), tokens };
+        let (label, dollars) = self.label_and_dollars(&paid);
         self.families.spent(provider, &label, origin, tokens, dollars);
-        let saved = Saving::ALL.map(|how| self.families.saved(provider, &label, how.as_str(), dollars.is_some()));
-        Receipt(Arc::new(Spent { tokens, dollars, saved }))
+        self.receipt(paid)
+    }
+
+    /// The receipt of what another process paid for, which counts it.
+    pub fn receipt(&self, paid: Paid) -> Receipt {
+        let (label, dollars) = self.label_and_dollars(&paid);
+        let how = |how: Saving| self.families.saved(&paid.provider, &label, how.as_str(), dollars.is_some());
+        let saved = Saving::ALL.map(how);
+        drop(label);
+        Receipt(Arc::new(Spent { paid, dollars, saved }))
+    }
+
+    fn label_and_dollars<'a>(&self, paid: &'a Paid) -> (Cow<'a, str>, Option<f64>) {
+        let model = paid.model.as_deref().filter(|model| !model.is_empty()).unwrap_or(UNNAMED);
+        let price = self.prices.get(&format!("{}/{model}", paid.provider)).or_else(|| self.prices.get(model));
+        let label = if price.is_some() { Cow::Borrowed(model) } else { self.label(model) };
+        (label, price.map(|price| price.of(paid.tokens)))
     }
 
     /// The first piece of a stream came so long after its call.

@@ -166,7 +166,7 @@ CHECKS: list[tuple[str | None, Callable[[], list[str]]]] = [
     ("test", rust_target),
     ("test", commands(("musl-gcc", "musl-tools"), ("openssl", "openssl"), ("npm", "npm"))),
     ("test", commands(("promtool", "prometheus"), ("prometheus-alertmanager", "prometheus-alertmanager"))),
-    ("test", commands(("chromium", "chromium"), ("systemd-analyze", "systemd"))),
+    ("test", commands(("redis-server", "redis-server"), ("chromium", "chromium"), ("systemd-analyze", "systemd"))),
     ("test", commands(("podman", "podman netavark catatonit"), ("buildah", "buildah"), ("runc", "runc"))),
     ("test", kubectl),
     ("test", node),

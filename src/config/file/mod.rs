@@ -6,6 +6,7 @@ mod cache;
 mod handoff;
 mod prices;
 mod providers;
+mod redis;
 mod routes;
 mod server;
 mod tracing;
@@ -23,6 +24,7 @@ use crate::telemetry::log::Format;
 use backend::Backend;
 use background::Background;
 use handoff::Handoff;
+use redis::Redis;
 use server::Server;
 use tracing::Tracing;
 
@@ -44,6 +46,7 @@ pub struct File {
     pub(in crate::config) handoff: Handoff,
     pub(in crate::config) providers: Option<BTreeMap<String, Provider>>,
     pub(in crate::config) cache: Cache,
+    pub(in crate::config) redis: Redis,
     pub(in crate::config) prices: BTreeMap<String, Price>,
     pub(in crate::config) background: Background,
     pub(in crate::config) routes: Vec<Route>,

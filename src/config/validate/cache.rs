@@ -34,7 +34,8 @@ impl Check<'_> {
         };
         let capacity = u64::try_from(said.capacity.0).unwrap_or(u64::MAX);
         let store = cache::Config { capacity, max_entry: said.max_entry.0 };
-        (calls, sharing::Config { store, max_followers: said.max_followers })
+        let remote = sharing::RemoteConfig { lease: file.redis.lease.0 };
+        (calls, sharing::Config { store, max_followers: said.max_followers, remote })
     }
 
     pub(super) fn route_cache(&mut self, key: &str, origin: &str, said: &file::RouteCache) -> Rule {

@@ -5,6 +5,7 @@ mod background;
 mod cache;
 mod prices;
 mod providers;
+mod redis;
 mod routes;
 mod secrets;
 mod server;
@@ -52,6 +53,7 @@ pub(in crate::config) fn validate(
     let providers = check.providers(file);
     let routes = check.routes(file, &providers);
     let (calls, sharing) = check.cache(file);
+    let redis = check.redis(file);
     let prices = check.prices(file);
     let background = check.background(file);
     let tracing = check.tracing(file);
@@ -81,6 +83,7 @@ pub(in crate::config) fn validate(
         providers,
         calls,
         sharing,
+        redis,
         prices,
         background,
         routes,

@@ -6,7 +6,7 @@ use url::form_urlencoded;
 
 use super::pages::{Answer, text};
 use crate::cache::Selector;
-use crate::sharing::Common;
+use crate::sharing::{Common, Purged};
 
 /// Removes stored answers: `POST /-/purge?all`, or `?key=`, `?tag=`, `?origin=` (a route's path or a provider's name).
 pub(super) async fn run(common: &Common, request: &Request<Incoming>) -> Answer {
@@ -17,9 +17,18 @@ pub(super) async fn run(common: &Common, request: &Request<Incoming>) -> Answer 
     let Some(selector) = selector(query) else {
         return text(StatusCode::BAD_REQUEST, "say what: ?all, ?key=KEY, ?tag=TAG or ?origin=ROUTE-OR-PROVIDER\n");
     };
-    let count = common.purge(&selector).await;
+    let Purged { count, others } = common.purge(&selector).await;
     tracing::info!(?selector, count, "purged");
-    text(StatusCode::OK, format!("{count} entries\n"))
+    text(
+        StatusCode::OK,
+        match others {
+            None => format!("{count} entries\n"),
+            Some(true) => format!("{count} entries here; the other processes are told\n"),
+            Some(false) => {
+                format!("{count} entries here; Redis is away: the other processes are told when it is back\n")
+            }
+        },
+    )
 }
 
 /// What exactly one parameter names.
