@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -96,18 +97,23 @@ class Plan:
 
 def gather(address: str, prompt: str, plan: Plan, patience: float) -> list[tuple[str, Client]]:
     """All ask, every second one for a stream; how it ended for each."""
-    return asyncio.run(_gather(address, prompt, plan, patience))
+    return gather_each([address], prompt, plan, patience)
 
 
-async def _gather(address: str, prompt: str, plan: Plan, patience: float) -> list[tuple[str, Client]]:
+def gather_each(addresses: Sequence[str], prompt: str, plan: Plan, patience: float) -> list[tuple[str, Client]]:
+    """The same at several addresses; two clients go to each in turn, one of each form."""
+    return asyncio.run(_gather(addresses, prompt, plan, patience))
+
+
+async def _gather(addresses: Sequence[str], prompt: str, plan: Plan, patience: float) -> list[tuple[str, Client]]:
     loop = asyncio.get_running_loop()
-    host, port = address.rsplit(":", 1)
     requests = [asking(prompt, stream=True), asking(prompt, stream=False)]
     begun = loop.time()
     clients = []
     for number in range(plan.clients):
         client = Client(requests[number % 2], loop.create_future(), plan.leaving.get(number))
         await asyncio.sleep(begun + plan.spread * number / plan.clients - loop.time())
+        host, port = addresses[number // 2 % len(addresses)].rsplit(":", 1)
         await loop.create_connection(partial(itself, client), host, int(port))
         clients.append(client)
     ends = await asyncio.wait_for(asyncio.gather(*(client.done for client in clients)), patience)
