@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rlimit::Resource;
 use siding::config::{self, Config, Source};
 
 /// Threads allocate and free each other's buffers all the time, which glibc's allocator serialises, and bursts leave it
@@ -57,6 +58,9 @@ struct Pair {
 struct Run {
     #[command(flatten)]
     settings: Settings,
+    /// Let a crash leave a core dump, which holds keys, prompts and answers
+    #[arg(long)]
+    core_dumps: bool,
     /// Where the process that this one supersedes gives its sockets; set by that process
     #[arg(long, value_name = "SOCKET", hide = true)]
     upgrade: Option<PathBuf>,
@@ -103,12 +107,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Run { settings, upgrade }: &Run) -> ExitCode {
+fn run(Run { settings, core_dumps, upgrade }: &Run) -> ExitCode {
     let config = match load(settings) {
         Ok(config) => config,
         Err(message) => return fail(&message, USAGE),
     };
     siding::telemetry::log::start(config.log.format, &config.log.filter);
+    if !core_dumps && let Err(error) = forbid_core_dumps() {
+        tracing::warn!(%error, "a crash may leave a core dump, which holds keys, prompts and answers");
+    }
     let source = siding::server::Source {
         path: settings.config.clone(),
         load: Box::new({
@@ -120,6 +127,14 @@ fn run(Run { settings, upgrade }: &Run) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }
+}
+
+/// With a limit of one byte, Linux neither writes a core nor starts the program that collects them. A limit of zero prevents
+/// the file only.
+fn forbid_core_dumps() -> std::io::Result<()> {
+    let (_, hard) = Resource::CORE.get()?;
+    let most = hard.min(1);
+    Resource::CORE.set(most, most)
 }
 
 /// Compares the bodies of two calls as the cache does. What else is in a call's key (provider, path, account, scope) is

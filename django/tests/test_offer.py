@@ -68,6 +68,13 @@ def test_an_offer_that_was_changed_is_ignored(siding, view, caplog, name, value)
     assert is_ignored(siding, view, caplog)
 
 
+def test_a_path_forges_no_line_of_the_log(siding, view, caplog):
+    """Django has decoded it: a client may put a line's end into it."""
+    siding.proxy.meddle = lambda environ: environ.update(PATH_INFO="/a\nforged", HTTP_SIDING_ID="")
+    assert is_ignored(siding, view, caplog)
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
 def test_a_wrong_secret_is_ignored(siding, view, caplog):
     siding.proxy.secret = OTHER
     assert is_ignored(siding, view, caplog)

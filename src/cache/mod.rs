@@ -24,7 +24,7 @@ pub use explain::explain;
 pub use key::{Key, KeyBuilder};
 pub use memory::{Memory, Weigh};
 pub use metrics::{Metrics, NotStored, Place, Served, Serving};
-pub use policy::{CREDENTIALS, Lifetimes, Policy, Rule, Scope};
+pub use policy::{CREDENTIALS, Lifetimes, Policy, Rule, Scope, add_client, is_anybody};
 pub use repeats::Repeats;
 pub use status::{CACHE_STATUS, CacheStatus};
 pub use store::{Config, LocalStore, Selector, Store, Stored};

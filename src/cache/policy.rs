@@ -1,8 +1,10 @@
 //! How long a result may serve, and for whom: what configuration says, overlaid by what a view, a request and the
 //! response itself say.
 
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 
+use super::KeyBuilder;
 use super::directives::{RequestDirectives, ResponseDirectives};
 use crate::time::Duration;
 
@@ -28,6 +30,45 @@ pub const CREDENTIALS: [HeaderName; 5] = [
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
 ];
+
+/// Headers in which what stands in front says who the client is: proxies that log people in, load balancers that check
+/// certificates. An app may believe them and nothing else, so clients that differ in one are not the same.
+static IDENTITIES: [HeaderName; 16] = [
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-access-token"),
+    HeaderName::from_static("remote-user"),
+    HeaderName::from_static("x-remote-user"),
+    HeaderName::from_static("x-forwarded-user"),
+    HeaderName::from_static("x-forwarded-email"),
+    HeaderName::from_static("x-forwarded-access-token"),
+    HeaderName::from_static("x-auth-request-user"),
+    HeaderName::from_static("x-auth-request-email"),
+    HeaderName::from_static("x-amzn-oidc-identity"),
+    HeaderName::from_static("x-goog-iap-jwt-assertion"),
+    HeaderName::from_static("cf-access-jwt-assertion"),
+    HeaderName::from_static("x-ms-client-principal"),
+    HeaderName::from_static("tailscale-user-login"),
+    HeaderName::from_static("x-forwarded-client-cert"),
+    HeaderName::from_static("x-ssl-client-cert"),
+];
+
+/// What a request's headers say of who sends it.
+fn identifying(headers: &HeaderMap) -> impl Iterator<Item = &'static HeaderName> {
+    static OWN: [HeaderName; 5] = CREDENTIALS;
+    OWN.iter().chain(&IDENTITIES).filter(|name| headers.contains_key(*name))
+}
+
+/// Whether anything in a request's headers tells its client from others.
+pub fn is_anybody(headers: &HeaderMap) -> bool {
+    identifying(headers).next().is_none()
+}
+
+/// Adds to a key what tells clients apart.
+pub fn add_client(key: &mut KeyBuilder, headers: &HeaderMap) {
+    for name in identifying(headers) {
+        key.add_values(headers, name);
+    }
+}
 
 /// How long what may be done with a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,8 +182,26 @@ impl Lifetimes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn clients_are_told_apart_by_credentials_and_by_what_is_said_of_them_in_front() {
+        let key = |name: &'static str, value: &'static str| {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            let mut key = KeyBuilder::default();
+            add_client(&mut key, &headers);
+            (is_anybody(&headers), key.finish())
+        };
+        for name in ["authorization", "cookie", "x-api-key", "x-remote-user", "x-forwarded-client-cert"] {
+            assert!(!key(name, "one").0, "{name}");
+            assert_ne!(key(name, "one").1, key(name, "two").1, "{name}");
+            assert_ne!(key(name, "one").1, key("x-goog-api-key", "one").1, "{name}");
+        }
+        assert!(key("accept-language", "de").0);
+        assert_eq!(key("accept-language", "de").1, key("accept-language", "en").1);
+    }
 
     #[test]
     fn a_response_can_shorten_lengthen_and_forbid() {

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{Config, When};
 use crate::answer::{Api, Asked, Vendor};
-use crate::cache::{CREDENTIALS, Document, Key, KeyBuilder, Policy, Scope};
+use crate::cache::{Document, Key, KeyBuilder, Policy, Scope, add_client, is_anybody};
 use crate::provider::{ACCOUNT, Dialect, Provider, Request};
 
 /// Headers that change an answer.
@@ -139,11 +139,9 @@ fn add_scope(policy: &mut Policy, client: &HeaderMap, key: &mut KeyBuilder) {
         Scope::Named(name) => {
             key.add(b"named").add(name.as_bytes());
         }
-        Scope::Credentials if CREDENTIALS.iter().any(|name| client.contains_key(name)) => {
-            add_values(client, &CREDENTIALS, key.add(b"credentials"));
-        }
         // Clients that cannot be told apart share nothing.
-        Scope::Credentials => policy.scope = Scope::Nobody,
+        Scope::Credentials if is_anybody(client) => policy.scope = Scope::Nobody,
+        Scope::Credentials => add_client(key.add(b"credentials"), client),
     }
 }
 

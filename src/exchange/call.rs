@@ -9,7 +9,7 @@ use super::relay::Begun;
 use super::run::Running;
 use super::{Account, Exchanges, KEEP_RESULTS_FOR, Refused, Step};
 use crate::buffers::{Full, Lease};
-use crate::cache::{Key, Scope, Weigh};
+use crate::cache::{Key, KeyBuilder, Scope, Weigh, add_client, is_anybody};
 use crate::calls::{Caller, Directives, NoReply, Origin, Reply};
 use crate::handoff::{Call, CallError, Calls, Finished, Recorded, Response, Sharing};
 use crate::provider::{self, Failure};
@@ -21,9 +21,6 @@ use crate::trace::SpanContext;
 
 /// Headers of a call that differ between two tries of the same request.
 const VOLATILE: [&str; 5] = ["x-stainless-retry-count", "idempotency-key", "traceparent", "tracestate", "baggage"];
-
-/// Headers by which clients are told apart.
-const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
 
 impl Running {
     /// Makes the calls and adds their ends to the journal; or begins the only one, for the client to read first.
@@ -138,15 +135,19 @@ impl Running {
     /// The identity of a call in a client's request: whoever retries sends the same request with the same
     /// credentials. Clients that cannot be told apart keep nothing, so there is none for them.
     pub(super) fn key(&self, call: &Call) -> Option<Key> {
-        let headers = sorted(&call.headers, |name| !VOLATILE.contains(&name));
-        let credentials = sorted(&self.request.headers, |name| CREDENTIALS.contains(&name));
-        if credentials.is_empty() {
+        if is_anybody(&self.request.headers) {
             return None;
         }
+        let headers = sorted(&call.headers, |name| !VOLATILE.contains(&name));
         let call = [call.method.as_str().as_bytes(), call.url.as_str().as_bytes(), &call.body];
         let request = [self.request.method.as_str().as_bytes(), self.request.target.as_bytes(), &self.request.body];
         let border: [&[u8]; 1] = [b"request"];
-        Some(Key::of(call.into_iter().chain(flat(&headers)).chain(border).chain(request).chain(flat(&credentials))))
+        let mut key = KeyBuilder::default();
+        for part in call.into_iter().chain(flat(&headers)).chain(border).chain(request) {
+            key.add(part);
+        }
+        add_client(&mut key, &self.request.headers);
+        Some(key.finish())
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refused> {

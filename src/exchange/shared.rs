@@ -12,8 +12,8 @@ use http::header::{
 use super::run::remove_conditions;
 use super::{Account, Exchanges, Observer, Refused, Request};
 use crate::cache::{
-    CREDENTIALS, Document, Key, KeyBuilder, NotStored, Place, Policy, RequestDirectives, ResponseDirectives, Rule,
-    Scope, lasting,
+    Document, Key, KeyBuilder, NotStored, Place, Policy, RequestDirectives, ResponseDirectives, Rule, Scope,
+    add_client, is_anybody, lasting,
 };
 use crate::handoff;
 use crate::hop_by_hop;
@@ -79,9 +79,7 @@ impl Meaning {
             key.add_values(headers, name);
         }
         if rule.scope == Scope::Credentials {
-            for name in &CREDENTIALS {
-                key.add_values(headers, name);
-            }
+            add_client(key.add(b"credentials"), headers);
         }
         if body.is_empty() {
             return Self { key: key.finish(), policy };
@@ -129,8 +127,7 @@ impl Exchanges {
             remove_conditions(&mut request.headers); // the answer is for others too
         }
         // Those who send no credentials are everybody.
-        let has_credentials = CREDENTIALS.iter().any(|name| request.headers.contains_key(name));
-        let is_public = rule.scope == Scope::All || !has_credentials;
+        let is_public = rule.scope == Scope::All || is_anybody(&request.headers);
         let work = Run { exchanges: Arc::clone(self), exchange, request, is_offered, is_public, trace, observer };
         let answer = self.sharing.answer(wanted, work).await;
         if let Ok(answer) = &answer {

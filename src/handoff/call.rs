@@ -187,7 +187,8 @@ impl Document {
             return Err(Invalid::Unsupported(format!("mode {:?}", shorten(mode))));
         }
         if self.id != signed.id || self.pass != signed.pass {
-            return Err(Invalid::Malformed(format!("it is for pass {} of exchange {}", self.pass, self.id)));
+            let (pass, id) = (self.pass, shorten(&self.id));
+            return Err(Invalid::Malformed(format!("it is for pass {pass} of exchange {id:?}")));
         }
         if self.calls.is_empty() {
             return Err(Invalid::Malformed("it has no calls".into()));

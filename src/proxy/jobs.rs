@@ -56,7 +56,10 @@ struct Standing<'a> {
 pub(super) async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Context) -> Result<bool> {
     context.account.mode = Mode::Jobs;
     context.needs_no_app(); // the job itself may
-    if let Err(refused) = request::accept(gateway, session, context) {
+    let accepted = request::accept(gateway, session, context);
+    let id = gateway.job_in(session.req_header().uri.path()).unwrap_or_default().to_owned();
+    keep_out_of_the_log(gateway, session);
+    if let Err(refused) = accepted {
         return respond::refuse(gateway, session, context, refused).await;
     }
     // Whatever body there is means nothing, but the connection stays usable.
@@ -68,10 +71,8 @@ pub(super) async fn run(gateway: &Gateway, session: &mut ServerSession, context:
         Err(super::body::Unread::ClientGone) => return Ok(respond::gone(session, context)),
     }
     let head = session.req_header();
-    let id = gateway.job_in(head.uri.path()).unwrap_or_default().to_owned();
-    let found = gateway.jobs.find(&id, &head.headers).await;
     let method = head.method.clone();
-    keep_out_of_the_log(gateway, session)?;
+    let found = gateway.jobs.find(&id, &head.headers).await;
     let Some(found) = found else { return unknown(gateway, session, context).await };
     match method {
         Method::GET | Method::HEAD => tell(gateway, session, context, found).await,
@@ -85,13 +86,12 @@ pub(super) async fn run(gateway: &Gateway, session: &mut ServerSession, context:
     }
 }
 
-/// The identity of a job may be its only secret, and the access log has the path.
-fn keep_out_of_the_log(gateway: &Gateway, session: &mut ServerSession) -> Result<()> {
+/// The identity of a job may be its only secret, and the access log has the path, however the request ends.
+fn keep_out_of_the_log(gateway: &Gateway, session: &mut ServerSession) {
     let path = format!("{}/...", gateway.jobs.config().path);
     if let Ok(uri) = path.parse() {
         session.req_header_mut().set_uri(uri);
     }
-    Ok(())
 }
 
 async fn unknown(gateway: &Gateway, session: &mut ServerSession, context: &mut Context) -> Result<bool> {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, HttpPeer, Result};
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::backend::Address;
 use crate::background::Jobs;
@@ -161,6 +161,11 @@ impl ProxyHttp for Current {
 
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true // the access log tells the outcome
+    }
+
+    /// `pass_through` tells of it without what the app's answer holds.
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {

@@ -140,6 +140,9 @@ pub(super) fn response(
 pub(super) fn interrupted(session: &mut Session, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
     let can_be_sent_again = session.req_header().method.is_safe() && !session.as_ref().retry_buffer_truncated();
     let again = can_be_sent_again && session.response_written().is_none() && try_again(context);
+    if again {
+        tracing::debug!(id = context.id, error = in_words(&error), "sending a request again");
+    }
     error.set_retry(again);
     error
 }
@@ -173,12 +176,21 @@ pub(super) async fn failed(session: &mut Session, error: &Error, context: &mut C
     };
     context.stage = Stage::Ended(outcome);
     if let Outcome::Refused(reason) = outcome {
-        tracing::warn!(id = context.id, %error, "the app did not answer");
+        tracing::warn!(id = context.id, error = in_words(error), "the app did not answer");
         session.set_keepalive(None);
         // A client that has left meanwhile needs no answer.
         let _ = respond::problem(session, reason.into(), &context.id, Some(context)).await;
     }
     closed
+}
+
+/// For the log. What Pingora says of a head that cannot be read holds that head: cookies, tokens.
+fn in_words(error: &Error) -> String {
+    match (error.root_etype(), error.root_cause()) {
+        (ErrorType::InvalidHTTPHeader, cause) if !cause.is::<Error>() => format!("not HTTP: {cause}"),
+        (ErrorType::InvalidHTTPHeader, _) => "not HTTP".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 fn reason(error: &Error) -> Reason {

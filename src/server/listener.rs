@@ -33,6 +33,8 @@ const H2_IDLE: Duration = Duration::from_secs(120);
 const H2_STREAMS: u32 = 256;
 /// A socket that only its owner can connect to.
 const OWN: u32 = 0o600;
+/// A socket that its owner and its group can connect to.
+const GROUP: u32 = 0o660;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -93,10 +95,11 @@ pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, live: &Live) -> 
     services
 }
 
-/// The service for calls from outside a request.
+/// The service for calls from outside a request. Whoever reaches it spends keys, so where it is a file, not everybody on
+/// this machine can use it.
 pub(super) fn egress(address: &Address, current: &Current) -> Service<Egress> {
     let mut service = Service::new("egress".to_owned(), Egress::new(current.clone()));
-    service.add_listener(listener(address, None));
+    service.add_listener(restricted(address, GROUP));
     service
 }
 
@@ -104,12 +107,17 @@ pub(super) fn egress(address: &Address, current: &Current) -> Service<Egress> {
 pub(super) fn admin(address: &Address, admin: Admin) -> Service<Admin> {
     let mut service = Service::new("admin".to_owned(), admin);
     service.threads = Some(1);
-    let listener = listener(address, None);
-    service.add_listener(match address {
-        Address::Unix(_) => listener.permissions(Permissions::from_mode(OWN)),
-        Address::Tcp(_) => listener,
-    });
+    service.add_listener(restricted(address, OWN));
     service
+}
+
+/// A listener that, where it is a file, is for those only whom `mode` lets in.
+fn restricted(address: &Address, mode: u32) -> ListenerConfig {
+    let listener = listener(address, None);
+    match address {
+        Address::Unix(_) => listener.permissions(Permissions::from_mode(mode)),
+        Address::Tcp(_) => listener,
+    }
 }
 
 /// The addresses, for the log.

@@ -114,6 +114,8 @@ OTHERS = {
     "another token": [("Authorization", "Bearer mallory"), ("Cookie", "session=1")],
     "another cookie": [("Authorization", "Bearer alice"), ("Cookie", "session=2")],
     "one credential in the place of two": [("Authorization", "Bearer alicesession=1")],
+    "another key": [*ALICE, ("X-API-Key", "of-mallory")],
+    "another user by the word of a proxy in front": [*ALICE, ("X-Remote-User", "mallory")],
 }
 
 

@@ -276,7 +276,7 @@ def test_trap_1_hosts_are_separate_over_http2_too(scripted, siding):
     assert len(worker.requests) == 2
 
 
-@pytest.mark.parametrize("name", ["Authorization", "Cookie"])
+@pytest.mark.parametrize("name", ["Authorization", "Cookie", "X-Remote-User"])
 def test_trap_1_clients_with_other_credentials_never_share(name, scripted, siding):
     release = threading.Event()
     worker = scripted(held(release))

@@ -113,7 +113,7 @@ class SidingMiddleware:
         try:
             journal = Journal.parse(reception.journal) if reception.journal else Journal()
         except JournalError as error:
-            logger.error("%s: the journal of a verified offer: %s", request.path, error)
+            logger.error("%r: the journal of a verified offer: %s", request.path, error)
             raise
         return Exchange(reception.offer, journal, self.settings)
 

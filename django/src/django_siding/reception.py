@@ -34,9 +34,9 @@ def receive(request: Any, settings: Settings) -> Reception:
     try:
         _receive(request, settings, reception)
     except Unverified as problem:
-        logger.warning("%s: the offer is ignored: %s", request.path, problem)
+        logger.warning("%r: the offer is ignored: %s", request.path, problem)
     except Exception:
-        logger.warning("%s: the offer is ignored", request.path, exc_info=True)
+        logger.warning("%r: the offer is ignored", request.path, exc_info=True)
     return reception
 
 

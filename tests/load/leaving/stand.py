@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import descriptors
 from harness.addresses import free_address
 from harness.process import rss_bytes
 from harness.siding import Siding
@@ -31,8 +31,6 @@ GAUGES = (
     "siding_jobs",
     "siding_buffered_bytes",
 )
-# Of src/http1/pool.rs.
-MOST_IDLE = 256
 POLL_SECONDS = 0.02
 LOOKS = 10
 PATIENCE_SECONDS = 60.0
@@ -64,14 +62,7 @@ class Stand:
 
     def descriptors(self) -> int:
         """Open in Siding's process, without the idle connections to the provider that it may keep."""
-        opened = []
-        for link in Path(f"/proc/{self.siding.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                opened.append(os.readlink(link))
-        port = int(self._llm.address.rsplit(":")[-1])
-        rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-        to_provider = {f"socket:[{row[9]}]" for row in rows if row[2].endswith(f":{port:04X}")}
-        return len(opened) - min(sum(each in to_provider for each in opened), MOST_IDLE)
+        return descriptors.without_idle(self.siding.pid, self._llm.address)
 
     def rss(self) -> int:
         """Siding's resident memory."""
