@@ -1,8 +1,9 @@
-"""Several Siding processes with one Redis: answers that one has stored are had by all, of all that want the same one asks,
-and whatever becomes of Redis or of a process, nobody loses an answer or gets a wrong one."""
+"""Several Siding processes with one Redis: answers that one has stored are had by all, of all that want the same one
+asks, and whatever becomes of Redis or of a process, nobody loses an answer or gets a wrong one."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,9 +17,9 @@ import tls
 from harness import raw_http
 from harness.addresses import free_address, listens
 from harness.calls import chat, entry
+from harness.process import ROOT
 from harness.providers import DONE, Gate, Speak, chunk, read_events, text_of
 from harness.raw_http import Connection
-from harness.process import ROOT
 from harness.redis import Redis
 from harness.siding import Siding, merged
 from harness.steps import Answer, HandOver, Hang, Tell, by_pass
@@ -237,7 +238,11 @@ def test_a_follower_elsewhere_sees_each_piece_as_it_comes(scripted, start, calle
         until_arrived(first, word)
         until_arrived(second, word)
     end.set()
-    assert text_of(read_events(second.response("POST").body)) == text_of(read_events(first.response("POST").body)) == "one two three "
+    assert (
+        text_of(read_events(second.response("POST").body))
+        == text_of(read_events(first.response("POST").body))
+        == "one two three "
+    )
     assert len(provider.requests) == 1
 
 
@@ -335,7 +340,9 @@ def test_readers_of_a_dead_leaders_stream_go_on_with_anothers_where_it_says_the_
     following.until_value(1, "siding_shared_flights_total", part="took_over")
 
 
-def test_readers_of_a_dead_leaders_stream_are_told_of_its_end_where_another_says_something_else(scripted, start, caller):
+def test_readers_of_a_dead_leaders_stream_are_told_of_its_end_where_another_says_something_else(
+    scripted, start, caller
+):
     hold = threading.Event()
     dead = Speak([(None, chunk({"content": "one "})), (hold, b"")])
     provider = scripted(lambda received: dead if received.index == 0 else Speak([(None, chunk({"content": "other "}))]))
@@ -428,8 +435,12 @@ def test_a_redis_that_wants_a_password_gets_it_from_the_environment(llm, scripte
 
 
 @pytest.mark.parametrize("kind", ["tls", "user", "sentinel", "cluster"])
-def test_redis_may_be_reached_over_tls_by_a_user_with_few_rights_by_sentinels_or_as_a_cluster(kind, llm, scripted, siding, stack, tmp_path):
-    url, settings = {"tls": behind_tls, "user": with_few_rights, "sentinel": watched, "cluster": cluster}[kind](stack, tmp_path)
+def test_redis_may_be_reached_over_tls_by_a_user_with_few_rights_by_sentinels_or_as_a_cluster(
+    kind, llm, scripted, siding, stack, tmp_path
+):
+    url, settings = {"tls": behind_tls, "user": with_few_rights, "sentinel": watched, "cluster": cluster}[kind](
+        stack, tmp_path
+    )
     proxies = []
     for _ in range(2):
         chosen = {"server": {"egress": free_address()}, "redis": {"url": url, **settings, "lease": "600ms"}}
@@ -648,9 +659,5 @@ def test_the_job_of_a_dead_process_is_lost_and_not_found(scripted, siding, redis
 
 def post_or_nothing(proxy: Siding, body: bytes) -> None:
     """A call whose process may die."""
-    try:
+    with contextlib.suppress(OSError, raw_http.Incomplete):
         post(proxy, body)
-    except (OSError, raw_http.Incomplete):
-        pass
-
-

@@ -1,4 +1,4 @@
-"""Three Siding processes and one Redis: one call for all, a dead leader, a dead Redis, and what a second-level hit costs.
+"""Three Siding processes, one Redis: one call for all, a dead leader, a dead Redis, the price of a second-level hit.
 
 SEVERAL_CLIENTS in the environment is the number of identical calls, over all three processes.
 """
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crowd import Client, Plan, gather_each
-from figures.identical_calls import is_answer
 from harness import raw_http
 from harness.addresses import free_address, listens
 from harness.redis import Redis
@@ -28,6 +27,8 @@ from harness.simulated_llm import SimulatedLLM
 from harness.waiting import until
 from installation import Installation
 from verdict import Figure, Note
+
+from figures.identical_calls import is_answer
 
 CLIENTS = int(os.environ.get("SEVERAL_CLIENTS", "3000"))
 PROCESSES = 3
@@ -94,7 +95,9 @@ def second_level(llm: SimulatedLLM, processes: list[Siding]) -> Iterator[Figure 
     p99 = {level: statistics.quantiles(values, n=100)[98] for level, values in times.items()}
     over = p99["second"] - p99["first"]
     details = f"{p99['second']:.3f} to {p99['first']:.3f} ms; medians {p50['second']:.3f} and {p50['first']:.3f} ms"
-    yield Figure("p99 of a hit in the second level over one in the first", over, "at most", MOST_OVER_FIRST_MS, "ms", details)
+    yield Figure(
+        "p99 of a hit in the second level over one in the first", over, "at most", MOST_OVER_FIRST_MS, "ms", details
+    )
 
 
 def asking(prompt: str) -> bytes:
@@ -106,7 +109,9 @@ def one_call(llm: SimulatedLLM, processes: list[Siding]) -> Iterator[Figure | No
     """Half of the clients want a stream."""
     prompt = f"of all {random.random()}"
     ended = gather_each([egress(each) for each in processes], prompt, Plan(CLIENTS, SPREAD), PATIENCE)
-    yield Figure("provider calls for all processes", llm.stats(prompt)["total"], "at most", 1, details=f"{CLIENTS} clients")
+    yield Figure(
+        "provider calls for all processes", llm.stats(prompt)["total"], "at most", 1, details=f"{CLIENTS} clients"
+    )
     yield from whole(f"{PROCESSES} processes", ended, prompt)
 
 
@@ -131,7 +136,9 @@ def dead_redis(llm: SimulatedLLM, processes: list[Siding], redis: Redis) -> Iter
     ended = gather_each([egress(each) for each in processes], prompt, Plan(CLIENTS, SPREAD), PATIENCE)
     killing.join()
     calls = llm.stats(prompt)["total"]
-    yield Figure("Redis killed: provider calls", calls, "at most", PROCESSES, details="one process, then each for itself")
+    yield Figure(
+        "Redis killed: provider calls", calls, "at most", PROCESSES, details="one process, then each for itself"
+    )
     yield from whole("Redis killed", ended, prompt)
     prompt = f"alone {random.random()}"
     ended = gather_each([egress(each) for each in processes], prompt, Plan(CLIENTS // 3, 1.0), PATIENCE)

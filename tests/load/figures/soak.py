@@ -3,7 +3,8 @@
 The chat project under gunicorn's sync workers, behind Siding, with the simulated LLM. Clients chat (handed over, a row
 each), read relayed streams, call through the egress listener plain and streaming, ask for shared answers, begin jobs
 and fetch them, are streamed through, meet every fault that the provider knows, and leave in the middle. Meanwhile
-workers are killed with SIGKILL, and the configuration is reloaded, every third time with a faulty file.
+workers are killed with SIGKILL, the configuration is reloaded, every third time with a faulty file, and the Redis is
+killed or paused.
 
 Each answer is checked. A request may fail only for a worker that was killed, and there are no more of them than killed
 workers. In the end the database has one row for each answered chat and none twice; nothing is under way by any gauge;
@@ -28,13 +29,14 @@ import descriptors
 from harness.addresses import free_address
 from harness.backend import ChatProject
 from harness.raw_http import Incomplete
+from harness.redis import Redis
 from harness.siding import Siding
 from harness.signing import SECRET
 from harness.simulated_llm import SimulatedLLM
 from harness.waiting import until
 from installation import Installation
 from leaving.stand import GAUGES
-from soaking.disturbances import Killer, Reloader
+from soaking.disturbances import Killer, RedisFaults, Reloader
 from soaking.samples import Sample, growth
 from soaking.visits import GOOD, KINDS, LEFT, WRONG, Client, Kind, Place
 from verdict import Figure, Note
@@ -42,7 +44,7 @@ from verdict import Figure, Note
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 LOAD = int(os.environ.get("SOAK_LOAD", "1"))
 WORKERS = 4
-SAMPLE_SECONDS, KILL_SECONDS, RELOAD_SECONDS = 10.0, 20.0, 15.0
+SAMPLE_SECONDS, KILL_SECONDS, RELOAD_SECONDS, REDIS_SECONDS = 10.0, 20.0, 15.0, 45.0
 # What growth is noise, over the second half: jemalloc gives pages back by its own clock; connections and threads for
 # blocking work come and go with the load; a rare outcome makes a series late.
 MOST_MEMORY_MIB, MOST_DESCRIPTORS, MOST_THREADS, MOST_SERIES = 8.0, 24.0, 4.0, 10.0
@@ -82,7 +84,8 @@ class Tally:
 
 def measure(directory: Path, installation: Installation) -> Iterator[Figure | Note]:
     """One run, several promises."""
-    with system(directory, installation) as (siding, app, llm):
+    with Redis(directory) as redis, system(directory, installation, redis) as (siding, app, llm):
+        siding.until_value(1, "siding_redis_up")
         before = settled(siding, llm)
         place = Place(siding.address, siding.settings["server"]["egress"], app.token)
         tally, killer, reloader = Tally(), Killer(app), Reloader(siding)
@@ -91,6 +94,7 @@ def measure(directory: Path, installation: Installation) -> Iterator[Figure | No
             (SAMPLE_SECONDS, lambda: samples.append(Sample.of(siding))),
             (KILL_SECONDS, killer),
             (RELOAD_SECONDS, reloader),
+            (REDIS_SECONDS, RedisFaults(redis)),
         ]
         with visitors(place, tally), doing(regularly):
             time.sleep(MINUTES * 60)
@@ -136,7 +140,9 @@ def flat(samples: list[Sample]) -> Iterator[Figure | Note]:
 
 
 @contextlib.contextmanager
-def system(directory: Path, installation: Installation) -> Iterator[tuple[Siding, ChatProject, SimulatedLLM]]:
+def system(
+    directory: Path, installation: Installation, redis: Redis
+) -> Iterator[tuple[Siding, ChatProject, SimulatedLLM]]:
     """Starts it and stops it."""
     with contextlib.ExitStack() as stack:
         llm = stack.enter_context(SimulatedLLM(directory, "--token-rate", "100", latency="200ms"))
@@ -144,12 +150,12 @@ def system(directory: Path, installation: Installation) -> Iterator[tuple[Siding
         app = stack.enter_context(
             ChatProject(directory, workers=WORKERS, python=installation.python, environment=environment)
         )
-        siding = stack.enter_context(Siding(directory, app.address, llm.providers(), settings()))
+        siding = stack.enter_context(Siding(directory, app.address, llm.providers(), settings(redis)))
         siding.until_app()
         yield siding, app, llm
 
 
-def settings() -> dict[str, Any]:
+def settings(redis: Redis) -> dict[str, Any]:
     """Small stores, so that they are full early; a provider that is not waited for long, nor taken to be down."""
     timeout = {"first_byte": "3s", "idle": "2s"}
     return {
@@ -158,6 +164,7 @@ def settings() -> dict[str, Any]:
         "backend": {"workers": WORKERS},
         "providers": {"openai": {"timeout": timeout, "breaker": False, "concurrency": {"min": 1000}}},
         "cache": {"ttl": "10s", "capacity": "4MiB", "max_entry": "256KiB"},
+        "redis": {"url": redis.url},
         "background": {"capacity": "2MiB", "max_result": "256KiB"},
         "routes": [
             {"path": "/api/fast/", "handoff": False},

@@ -1,13 +1,16 @@
-"""What is done to the system while it works: workers are killed, the configuration is changed, rightly and wrongly."""
+"""What is done to the system while it works: workers are killed, the configuration is changed, rightly and wrongly,
+Redis is killed and paused."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
+import time
 from typing import Any
 
 from harness.backend import ChatProject
+from harness.redis import Redis
 from harness.siding import Siding, merged, toml
 from harness.waiting import until
 
@@ -29,6 +32,27 @@ class Killer:
             return  # the last one is not replaced yet
         os.kill(self._chance.choice(workers), signal.SIGKILL)
         self.killed += 1
+
+
+class RedisFaults:
+    """Kills Redis and starts another, or lets it be silent for a while, in turn."""
+
+    SILENCE_SECONDS = 3.0
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.done = 0
+
+    def __call__(self) -> None:
+        """One or the other; it answers again after it."""
+        self.done += 1
+        if self.done % 2:
+            self._redis.stop()
+            self._redis.start()
+        else:
+            self._redis.pause()
+            time.sleep(self.SILENCE_SECONDS)
+            self._redis.resume()
 
 
 class Reloader:
