@@ -205,3 +205,24 @@ proptest! {
         prop_assert!(flights.is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_leaders_companion_reads_along_and_learns_when_it_is_alone() {
+    let flights = All::new(1);
+    let (leader, first) = lead(&flights);
+    let mut companion = leader.companion();
+    assert!(!leader.elect_successor(), "nobody else waits");
+    leader.begin(200);
+    assert_eq!(companion.head_unless_alone().await, Some(Ok(200)));
+    leader.push(Bytes::from_static(b"ab")).await;
+    assert_eq!(companion.next_unless_alone().await, Some(Ok(Bytes::from_static(b"ab"))));
+    let mut waiting = Box::pin(companion.next_unless_alone());
+    assert!(waiting.as_mut().now_or_never().is_none());
+    drop(first);
+    assert_eq!(waiting.await, None);
+    assert!(leader.unwanted().now_or_never().is_none(), "others may read by the companion");
+    leader.push(Bytes::from_static(b"cd")).await;
+    assert_eq!(companion.next_unless_alone().await, Some(Ok(Bytes::from_static(b"cd"))), "what is ready goes first");
+    drop(companion);
+    leader.unwanted().await;
+}
