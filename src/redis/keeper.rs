@@ -65,15 +65,14 @@ impl Keeper {
 
     /// Until it is lost.
     async fn watch(&self) {
-        loop {
+        while self.0.is_up() {
             tokio::select! {
-                () = self.0.0.lost.notified() => return,
+                // It may tell of a loss before this connection.
+                () = self.0.0.lost.notified() => continue,
                 () = sleep(PING) => {}
             }
-            let pinged: Result<(), Unavailable> = self.0.run(&::redis::cmd("PING")).await;
-            if pinged.is_err() && !self.0.is_up() {
-                return;
-            }
+            // Whoever is silent three times in a row is lost, whoever asks.
+            let _: Result<(), Unavailable> = self.0.run(&::redis::cmd("PING")).await;
         }
     }
 }
