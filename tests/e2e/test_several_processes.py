@@ -629,29 +629,28 @@ def test_any_process_tells_of_a_job_and_gives_its_answer(llm, scripted, siding, 
     assert ask(other, location).status == 404
 
 
-def test_a_job_is_ended_from_any_process(scripted, siding, redis):
+@pytest.fixture
+def job(scripted, siding, redis) -> tuple[Siding, Siding, str]:
+    """Two processes, and a job of the first that waits for a provider for ever."""
     provider = scripted(Hang(threading.Event(), Answer()))
-    settings = merged(JOBS, {"redis": {"url": redis.url}})
     worker = scripted(by_pass(HandOver([chat(provider.url, "x")]), Tell()))
-    own, other = siding(worker, provider.url, settings), siding(worker, provider.url, settings)
+    own, other = (siding(worker, provider.url, merged(JOBS, {"redis": {"url": redis.url}})) for _ in range(2))
     for proxy in (own, other):
         proxy.until_value(1, "siding_redis_up")
     location = begin(own)
     provider.wait_for(1)
+    return own, other, location
+
+
+def test_a_job_is_ended_from_any_process(job):
+    own, other, location = job
     assert ask(other, location, method="DELETE").status == 204
     own.until_value(1, "siding_jobs_ended_total", outcome="cancelled")
     assert ask(own, location).status == 404
 
 
-def test_the_job_of_a_dead_process_is_lost_and_not_found(scripted, siding, redis):
-    provider = scripted(Hang(threading.Event(), Answer()))
-    settings = merged(JOBS, {"redis": {"url": redis.url}})
-    worker = scripted(by_pass(HandOver([chat(provider.url, "x")]), Tell()))
-    own, other = siding(worker, provider.url, settings), siding(worker, provider.url, settings)
-    for proxy in (own, other):
-        proxy.until_value(1, "siding_redis_up")
-    location = begin(own)
-    provider.wait_for(1)
+def test_the_job_of_a_dead_process_is_lost_and_not_found(job):
+    own, other, location = job
     assert ask(other, location).status == 202
     os.kill(own.pid, signal.SIGKILL)
     until("it to be lost", lambda: ask(other, location).status == 404, 20)
