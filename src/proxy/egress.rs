@@ -77,6 +77,9 @@ async fn run(gateway: &Gateway, session: &mut ServerSession, context: &mut Conte
     if let Err(refused) = request::accept(gateway, session, context) {
         return respond::refuse(gateway, session, context, refused).await;
     }
+    if hygiene::is_of_a_foreign_page(&session.req_header().headers) {
+        return respond::refuse(gateway, session, context, Reason::WebPage.into()).await;
+    }
     let (body, lease) = match buffered::read(gateway, session).await {
         Ok(read) => read,
         Err(Unread::Refused(reason)) => return respond::refuse(gateway, session, context, reason.into()).await,

@@ -1,13 +1,15 @@
 //! Which headers pass between client and app. A client can never speak to the app in Siding's name, nor
 //! smuggle a header past it in WSGI's spelling.
 
-use http::header::{COOKIE, EXPECT, HOST, HeaderName, HeaderValue};
+use http::header::{COOKIE, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{HeaderMap, Uri};
 use pingora::protocols::http::ServerSession;
 
 use crate::exchange::{INTERNAL, REQUEST_START};
 use crate::hop_by_hop;
 
+/// In which browsers say whether a page of another site makes them ask.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -67,6 +69,13 @@ pub(super) fn is_internal(name: &HeaderName) -> bool {
     name.as_str().starts_with(INTERNAL)
 }
 
+/// Whether a web page of another site makes a browser ask: it reaches what the browser's user reaches, loopback included.
+/// Programs send neither header, and Siding's own page only reads.
+pub fn is_of_a_foreign_page(headers: &HeaderMap) -> bool {
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    headers.contains_key(ORIGIN) || site.is_some_and(|site| site != b"none" && site != b"same-origin")
+}
+
 /// The client's address, for `X-Forwarded-For`; none over a Unix socket.
 pub(super) fn client_address(session: &ServerSession) -> Option<String> {
     let address = session.client_addr()?.as_inet()?;
@@ -101,6 +110,21 @@ mod tests {
         let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "host", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_known_and_programs_are_not_taken_for_one() {
+        for (pair, is_foreign) in [
+            (("origin", "https://evil.example"), true),
+            (("origin", "null"), true),
+            (("sec-fetch-site", "cross-site"), true),
+            (("sec-fetch-site", "same-site"), true),
+            (("sec-fetch-site", "same-origin"), false),
+            (("sec-fetch-site", "none"), false),
+            (("sec-fetch-mode", "cors"), false), // Node.js says so
+        ] {
+            assert_eq!(is_of_a_foreign_page(&headers(&[pair])), is_foreign, "{pair:?}");
+        }
     }
 
     #[test]

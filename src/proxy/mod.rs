@@ -44,6 +44,7 @@ use context::Context;
 pub use current::Current;
 pub use edge::Edge;
 pub use egress::Egress;
+pub use hygiene::is_of_a_foreign_page;
 pub use metrics::Requests;
 
 /// How clients are served.

@@ -253,6 +253,9 @@ fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
             "No such job",
             "It never was, was removed, was kept for long enough, or is not yours: ask with the credentials that began it.",
         ),
+        Reason::WebPage => {
+            (S::FORBIDDEN, "Not for web pages", "Only programs may call providers here. Let a page ask the app.")
+        }
         Reason::JobMethod => (S::METHOD_NOT_ALLOWED, "Not a method for jobs", "Use GET, HEAD or DELETE."),
         Reason::ResultTooLarge => (
             S::BAD_GATEWAY,

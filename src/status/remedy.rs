@@ -59,6 +59,7 @@ pub(super) fn of(reason: Reason) -> &'static str {
         }
         Reason::BodyTimeout => "A client was too slow to send its body. Raise server.body_timeout for slow networks.",
         Reason::BadRequest | Reason::JobUnknown | Reason::JobMethod => "The client's request was wrong. Nothing to do.",
+        Reason::WebPage => "A page in somebody's browser tried to use the egress listener, and was refused. Look who.",
         Reason::Internal => "A fault of Siding itself. The log has the cause; please report it.",
     }
 }

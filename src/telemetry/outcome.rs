@@ -67,6 +67,8 @@ pub enum Reason {
     JobUnknown,
     /// Jobs are only asked for and deleted.
     JobMethod,
+    /// A page in a browser asked where only programs may.
+    WebPage,
     /// A job's answer is larger than may be kept.
     ResultTooLarge,
     /// A fault of Siding itself.
@@ -75,7 +77,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics that show zeros before the first event and for the reference page.
-    pub const ALL: [Reason; 33] = [
+    pub const ALL: [Reason; 34] = [
         Reason::BadRequest,
         Reason::BodyTooLarge,
         Reason::BodyTimeout,
@@ -107,6 +109,7 @@ impl Reason {
         Reason::TooManyJobs,
         Reason::JobUnknown,
         Reason::JobMethod,
+        Reason::WebPage,
         Reason::ResultTooLarge,
         Reason::Internal,
     ];
@@ -145,6 +148,7 @@ impl Reason {
             Reason::TooManyJobs => "too-many-jobs",
             Reason::JobUnknown => "job-unknown",
             Reason::JobMethod => "job-method",
+            Reason::WebPage => "web-page",
             Reason::ResultTooLarge => "result-too-large",
             Reason::Internal => "internal",
         }

@@ -101,6 +101,19 @@ def test_no_foreign_web_page_makes_an_operators_browser_act(scripted, siding):
     assert b"draining" in proxy.page("/readyz").body
 
 
+@pytest.mark.parametrize("headers", A_FOREIGN_PAGE)
+def test_no_web_page_spends_keys_through_the_egress(headers, llm, siding):
+    egress = free_address()
+    proxy = siding(free_address(), llm.url, {"server": {"egress": egress}})
+    call = chat(llm.url, "x")["body"].encode()
+    target = "/openai/v1/chat/completions"
+    refused = request(egress, "POST", target, [*headers, ("Content-Type", "text/plain")], call)
+    assert_problem(refused, 403, "web-page")
+    assert llm.stats()["total"] == 0
+    proxy.ended("web-page", "egress")
+    assert request(egress, "POST", target, [("Sec-Fetch-Mode", "cors")], call).status == 200
+
+
 def test_the_admin_listener_tells_no_secret(scripted, siding):
     settings = {
         "providers": {"openai": {"dialect": "openai", "base_url": "http://127.0.0.1:1", "api_key_env": "A_KEY"}},

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::super::live::Live;
 use super::{purge, status};
+use crate::proxy::is_of_a_foreign_page;
 use crate::time::{sleep_until, timeout};
 
 /// What does something rather than tell something.
 const ACTS: [&str; 3] = ["/-/purge", "/-/drain", "/-/drained"];
-/// In which browsers say whether a page of another site makes them ask.
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// An answer of the admin listener.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -124,13 +123,6 @@ impl Pages {
         }
         text(StatusCode::OK, "ok\n")
     }
-}
-
-/// Whether a web page of another site makes an operator's browser ask: it reaches what the operator reaches. Programs send
-/// neither header, and the status page only reads.
-fn is_of_a_foreign_page(headers: &HeaderMap) -> bool {
-    let site = headers.get(FETCH_SITE).map(header::HeaderValue::as_bytes);
-    headers.contains_key(header::ORIGIN) || site.is_some_and(|site| site != b"none" && site != b"same-origin")
 }
 
 /// A page of plain text.
