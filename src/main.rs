@@ -123,7 +123,9 @@ fn run(Run { settings, core_dumps, upgrade }: &Run) -> ExitCode {
             move || load(&settings)
         }),
     };
-    match siding::server::run(config, source, upgrade.as_deref()) {
+    let ended = siding::server::run(config, source, upgrade.as_deref());
+    siding::telemetry::log::flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("siding: {error}"), CANNOT_START),
     }

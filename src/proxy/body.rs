@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
-use pingora::prelude::Result;
+use pingora::prelude::{Error, Result};
 use pingora::protocols::http::ServerSession;
 
 use crate::buffers::{Full, Lease};
@@ -26,6 +26,11 @@ pub(super) fn declared_length(session: &ServerSession) -> Option<usize> {
     session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
+/// Whether a client sent what is no HTTP, rather than nothing more. Pingora has words for it, not all of which it exports.
+pub(super) fn is_malformed(error: &Error) -> bool {
+    matches!(error.etype().as_str(), "InvalidHTTPHeader" | "InvalidChunk" | "InvalidTrailerEnd")
+}
+
 /// Reads the body, at most `limit` bytes, until `deadline`.
 pub(super) async fn read(
     session: &mut ServerSession,
@@ -46,7 +51,9 @@ pub(super) async fn read(
         let chunk = timeout_at(deadline, session.read_request_body())
             .await
             .map_err(|_| Unread::Refused(Reason::BodyTimeout))?
-            .map_err(|_| Unread::ClientGone)?;
+            .map_err(
+                |error| if is_malformed(&error) { Unread::Refused(Reason::BadRequest) } else { Unread::ClientGone },
+            )?;
         let Some(chunk) = chunk else { return Ok(body.freeze()) };
         if body.len() + chunk.len() > limit {
             return Err(Unread::Refused(Reason::BodyTooLarge));

@@ -18,7 +18,8 @@ use super::connection::{self, Between, FIRST_REQUEST};
 use super::context::Context;
 use super::preview::{Glimpse, Plan};
 use super::repeated::{self, Repeated};
-use super::{Current, Gateway, buffered, finish};
+use super::respond::TurnedAway;
+use super::{Crowd, Current, Gateway, buffered, finish};
 use crate::drain::Drain;
 
 /// The application that Pingora runs for each listener.
@@ -26,17 +27,24 @@ pub struct Edge {
     current: Current,
     proxy: Arc<HttpProxy<Current>>,
     drain: Drain,
+    crowd: Arc<Crowd>,
 }
 
 impl Edge {
-    /// An edge before the `current` gateway.
-    pub fn new(current: Current, conf: &Arc<ServerConf>, options: HttpServerOptions, h2: H2Options) -> Self {
+    /// An edge before the `current` gateway, for as many clients as the `crowd` may have.
+    pub fn new(
+        current: Current,
+        crowd: Arc<Crowd>,
+        conf: &Arc<ServerConf>,
+        options: HttpServerOptions,
+        h2: H2Options,
+    ) -> Self {
         let mut proxy = HttpProxy::new(current.clone(), Arc::clone(conf));
         proxy.server_options = Some(options);
         proxy.h2_options = Some(h2);
         proxy.handle_init_modules();
         let drain = current.get().drain.clone();
-        Self { current, proxy: Arc::new(proxy), drain }
+        Self { current, proxy: Arc::new(proxy), drain, crowd }
     }
 
     fn is_http2(&self, stream: &Stream) -> bool {
@@ -110,7 +118,13 @@ impl Edge {
 
 #[async_trait]
 impl ServerApp for Edge {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        if let Some(parting) = self.crowd.turns_away(&stream) {
+            if !self.is_http2(&stream) {
+                connection::turn_away(&mut stream, TurnedAway::Crowd, parting).await;
+            }
+            return None;
+        }
         if self.is_http2(&stream) {
             return self.serve_http2(stream).await;
         }

@@ -16,24 +16,28 @@ use super::body::Unread;
 use super::call::{self, Call};
 use super::connection::{self, Between, FIRST_REQUEST};
 use super::context::Context;
-use super::{Current, Gateway, buffered, finish, hygiene, request, respond};
+use super::respond::TurnedAway;
+use super::{Crowd, Current, Gateway, buffered, finish, hygiene, request, respond};
 use crate::calls::{Directives, Origin};
 use crate::provider::{Provider, Request};
 use crate::telemetry::Reason;
 use crate::telemetry::outcome::Mode;
 
 /// The application of the egress listener.
-pub struct Egress(Current);
+pub struct Egress {
+    current: Current,
+    crowd: Arc<Crowd>,
+}
 
 impl Egress {
-    /// An egress that shares everything with the `current` gateway.
-    pub fn new(current: Current) -> Self {
-        Self(current)
+    /// An egress that shares everything with the `current` gateway, for as many clients as the `crowd` may have.
+    pub fn new(current: Current, crowd: Arc<Crowd>) -> Self {
+        Self { current, crowd }
     }
 
     /// Serves a connection to its end.
     async fn serve(&self, stream: Stream) {
-        let drain = self.0.get().drain.clone();
+        let drain = self.current.get().drain.clone();
         let _connected = drain.connect();
         let mut silence = FIRST_REQUEST;
         let mut between = Some((stream, BytesMut::new()));
@@ -41,7 +45,7 @@ impl Egress {
             if !connection::arrives(&mut stream, &mut head, silence, &drain).await {
                 return;
             }
-            let gateway = self.0.get();
+            let gateway = self.current.get();
             between = answer(&gateway, connection::session((stream, head))).await;
             silence = gateway.config.keepalive;
         }
@@ -63,7 +67,11 @@ async fn answer(gateway: &Arc<Gateway>, mut session: Box<ServerSession>) -> Opti
 
 #[async_trait]
 impl ServerApp for Egress {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        if let Some(parting) = self.crowd.turns_away(&stream) {
+            connection::turn_away(&mut stream, TurnedAway::Crowd, parting).await;
+            return None;
+        }
         // In a task of its own, as at the edge.
         let egress = Arc::clone(self);
         tokio::spawn(async move { egress.serve(stream).await });

@@ -9,6 +9,7 @@ mod buffered;
 mod call;
 mod connection;
 mod context;
+mod crowd;
 mod current;
 mod deliver;
 mod edge;
@@ -41,6 +42,7 @@ use crate::route::Table;
 use crate::time::Duration;
 
 use context::Context;
+pub use crowd::Crowd;
 pub use current::Current;
 pub use edge::Edge;
 pub use egress::Egress;

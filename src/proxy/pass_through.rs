@@ -4,12 +4,13 @@ use std::path::Path;
 
 use http::{HeaderName, StatusCode, Version, header};
 use pingora::ErrorSource;
+use pingora::http::authority::raw_target_authority;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::proxy::{FailToProxy, Session};
 
 use super::context::{Context, Stage};
-use super::{Config, Gateway, finish, hygiene, respond};
+use super::{Config, Gateway, body, finish, hygiene, respond};
 use crate::backend::Address;
 use crate::exchange::{REQUEST_START, ROUTE, Refused, request_start};
 use crate::handoff;
@@ -84,6 +85,11 @@ pub(super) async fn peer(config: &Config) -> Result<Box<HttpPeer>> {
 /// The same header hygiene as on the buffered path; Pingora removes what concerns one connection.
 pub(super) fn request(session: &Session, upstream: &mut RequestHeader, context: &Context) -> Result<()> {
     let head = session.req_header();
+    if raw_target_authority(head.raw_path()).authority().is_some() {
+        // The app is asked as by anybody else: its host is in a header.
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        upstream.set_raw_path(path.as_bytes())?;
+    }
     let client = hygiene::client_address(session);
     let changes = hygiene::request(&head.headers, &head.uri, client.as_deref(), hygiene::is_tls(session));
     for name in &changes.remove {
@@ -170,13 +176,16 @@ pub(super) async fn failed(session: &mut Session, error: &Error, context: &mut C
         return closed;
     }
     let outcome = match (session.response_written().is_some(), error.esource()) {
+        (false, ErrorSource::Downstream) if body::is_malformed(error) => Outcome::Refused(Reason::BadRequest),
         (_, ErrorSource::Downstream) => Outcome::ClientGone,
         (true, _) => Outcome::Interrupted,
         (false, _) => Outcome::Refused(reason(error)),
     };
     context.stage = Stage::Ended(outcome);
     if let Outcome::Refused(reason) = outcome {
-        tracing::warn!(id = context.id, error = in_words(error), "the app did not answer");
+        if reason != Reason::BadRequest {
+            tracing::warn!(id = context.id, error = in_words(error), "the app did not answer");
+        }
         session.set_keepalive(None);
         // A client that has left meanwhile needs no answer.
         let _ = respond::problem(session, reason.into(), &context.id, Some(context)).await;

@@ -10,7 +10,7 @@ use crate::handoff::Offer;
 use crate::route::{Policy, Termination};
 use crate::trace::TRACEPARENT;
 
-/// Headers that are looked at. A request with more is Pingora's to read.
+/// Headers that are looked at. A request with more is Pingora's to judge, once its head is there.
 const MOST_HEADERS: usize = 64;
 
 /// How a request that is read whole is treated.
@@ -104,9 +104,15 @@ impl<'a> Glimpse<'a> {
         match request.parse(head) {
             Ok(httparse::Status::Partial) => Self::Partial,
             Ok(httparse::Status::Complete(length)) => clear(&request, length).map_or(Self::Unclear, Self::Clear),
+            Err(httparse::Error::TooManyHeaders) if !has_end(head) => Self::Partial,
             Err(_) => Self::Unclear,
         }
     }
+}
+
+/// Whether a head ends in these bytes, wherever.
+fn has_end(head: &[u8]) -> bool {
+    head.windows(2).any(|bytes| bytes == b"\n\n") || head.windows(3).any(|bytes| bytes == b"\n\r\n")
 }
 
 /// Doubtful is whatever two readers might take for two things.
@@ -177,6 +183,16 @@ mod tests {
             let Glimpse::Clear(preview) = Glimpse::of(head.as_bytes()) else { panic!("{head}") };
             assert_eq!(preview.is_self_contained, expected, "{head}");
         }
+    }
+
+    #[test]
+    fn a_head_of_many_headers_is_partial_until_it_ends() {
+        let many = format!("GET / HTTP/1.1\r\n{}", "X-A: 1\r\n".repeat(MOST_HEADERS + 1));
+        assert_eq!(Glimpse::of(many.as_bytes()), Glimpse::Partial);
+        assert_eq!(Glimpse::of(format!("{many}\r\n").as_bytes()), Glimpse::Unclear);
+        assert_eq!(Glimpse::of(format!("{many}\r\nbody").as_bytes()), Glimpse::Unclear);
+        assert_eq!(Glimpse::of(many.replace('\r', "").as_bytes()), Glimpse::Partial);
+        assert_eq!(Glimpse::of(format!("{}\n", many.replace('\r', "")).as_bytes()), Glimpse::Unclear);
     }
 
     #[test]

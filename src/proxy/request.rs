@@ -1,6 +1,7 @@
 //! The request phase: find the route, then run an exchange or let Pingora stream.
 
-use http::{Version, header};
+use http::{HeaderValue, Method, Version, header};
+use pingora::http::authority::raw_target_authority;
 use pingora::prelude::Result;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
@@ -44,7 +45,8 @@ pub(super) fn accept(
     let exchange = gateway.exchanges.begin();
     context.id.clone_from(&exchange.id);
     span::begin(gateway, session, context);
-    if names_host(session) { Ok(exchange) } else { Err(Reason::BadRequest.into()) }
+    let is_clear = names_host(session) && has_target(session) && is_framed_in_one_way(session);
+    if is_clear { Ok(exchange) } else { Err(Reason::BadRequest.into()) }
 }
 
 /// HTTP/1.1 demands it (RFC 9112, section 3.2), and without it the app cannot tell whom it is asked for.
@@ -53,4 +55,24 @@ fn names_host(session: &ServerSession) -> bool {
     request.headers.contains_key(header::HOST)
         || request.uri.authority().is_some()
         || request.version <= Version::HTTP_10
+}
+
+/// A path, with a host before it or not, or the asterisk of OPTIONS (RFC 9112, section 3.2).
+fn has_target(session: &ServerSession) -> bool {
+    let request = session.req_header();
+    let target = request.raw_path();
+    let is_asterisk = request.method == Method::OPTIONS && target == b"*";
+    target.starts_with(b"/") || is_asterisk || raw_target_authority(target).authority().is_some()
+}
+
+/// Whether nobody can see another end of the body than Siding does: there is one length, a plain number, or one coding, which
+/// is chunked. Of two codings only the last would be undone, and the app would be told of neither.
+fn is_framed_in_one_way(session: &ServerSession) -> bool {
+    let headers = &session.req_header().headers;
+    let only = |name: header::HeaderName, is_good: fn(&[u8]) -> bool| {
+        let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        values.next().is_none_or(is_good) && values.next().is_none()
+    };
+    only(header::CONTENT_LENGTH, |length| !length.is_empty() && length.iter().all(u8::is_ascii_digit))
+        && only(header::TRANSFER_ENCODING, |coding| coding.eq_ignore_ascii_case(b"chunked"))
 }

@@ -105,12 +105,49 @@ pub(super) async fn problem(
         let after = refused.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
         head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil() as u64)?;
     }
-    if !session.is_body_done() {
+    if !session.is_body_done() || refused.reason == Reason::BadRequest {
         session.set_keepalive(None);
     }
     let is_head = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head)).await?;
     session.write_response_body(if is_head { Bytes::new() } else { body.into() }, true).await
+}
+
+/// Why a client gets no further than to be told so: its request was not read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TurnedAway {
+    /// The head has no end.
+    LongHead,
+    /// Too few descriptors are left.
+    Crowd,
+}
+
+/// The whole answer to a client that is turned away.
+pub(super) fn turned_away(why: TurnedAway) -> Vec<u8> {
+    let (status, code, title, detail) = match why {
+        TurnedAway::LongHead => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head-too-large",
+            "Request head too large",
+            "Send a shorter target and fewer or shorter headers: together at most 32 KiB.",
+        ),
+        TurnedAway::Crowd => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too-many-clients",
+            "Too many clients",
+            "Come back after Retry-After, or ask the operator to raise the limit of open files.",
+        ),
+    };
+    let kind = format!("{PROBLEM_TYPE}{code}");
+    let problem = Problem { kind, title, status: status.as_u16(), detail, exchange: "", trace_id: None, error: None };
+    let body = serde_json::to_vec(&problem).expect("strings always serialise");
+    let retry = if status.is_server_error() { "Retry-After: 1\r\n" } else { "" };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\n{retry}Connection: close\r\n\r\n",
+        body.len(),
+    );
+    [head.into_bytes(), body].concat()
 }
 
 /// Anthropic's word for an error, which OpenAI's SDK takes too.
@@ -137,7 +174,11 @@ pub(super) fn status(reason: Reason) -> StatusCode {
 fn describe(reason: Reason) -> (StatusCode, &'static str, &'static str) {
     use StatusCode as S;
     match reason {
-        Reason::BadRequest => (S::BAD_REQUEST, "Bad request", "The request must name its host and a valid target."),
+        Reason::BadRequest => (
+            S::BAD_REQUEST,
+            "Bad request",
+            "The request must name its host and a valid target, and say in one way where its body ends.",
+        ),
         Reason::BodyTooLarge => (
             S::PAYLOAD_TOO_LARGE,
             "Request body too large",

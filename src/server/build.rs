@@ -66,7 +66,7 @@ pub fn run(config: Config, source: Source, taken_from: Option<&Path>) -> Result<
         server.add_service(sockets.listening(service, None));
     }
     if let Some(address) = &config.server.egress {
-        server.add_service(sockets.listening(listener::egress(address, live.current()), None));
+        server.add_service(sockets.listening(listener::egress(address, &live), None));
     }
     if let Some(address) = &config.server.admin {
         // It answers to the end of this process, or until another one does.

@@ -15,6 +15,7 @@ use super::sockets::Sockets;
 use super::supervisor;
 use super::upgrade::{self, Program};
 use crate::drain::Drain;
+use crate::telemetry::log;
 use crate::time::{Duration, Instant, sleep_until, timeout};
 use crate::trace::Tracer;
 
@@ -145,7 +146,11 @@ impl ShutdownSignalWatch for Signals {
             tracing::error!("cannot watch for signals");
             return ShutdownSignal::FastShutdown;
         };
-        self.recv(&mut Heard { term, int, usr2 }).await
+        let signal = self.recv(&mut Heard { term, int, usr2 }).await;
+        if matches!(signal, ShutdownSignal::FastShutdown) {
+            log::flush(); // Pingora ends the process
+        }
+        signal
     }
 }
 
@@ -168,5 +173,6 @@ fn finish(drain: &Drain, tracer: &Tracer, silent_until: Instant, deadline: Durat
         });
     }
     tracing::info!("bye");
+    log::flush();
     std::process::exit(0);
 }

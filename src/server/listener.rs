@@ -21,7 +21,7 @@ use super::live::Live;
 use super::sockets::{self, Sockets};
 use crate::backend::Address;
 use crate::config::Server;
-use crate::proxy::{Current, Edge, Egress};
+use crate::proxy::{Edge, Egress};
 use crate::time::Duration;
 
 /// Bytes read ahead of what is asked for. They stay with every connection, waiting ones included, and larger reads
@@ -78,17 +78,16 @@ fn bind_tcp(address: &str) -> io::Result<()> {
 
 /// The services that serve clients: one for HTTP/1.1 and TLS, one for HTTP/2 without TLS.
 pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, live: &Live) -> Vec<Service<Edge>> {
-    let current = live.current();
     let mut services = Vec::new();
     if !server.listen.is_empty() {
-        let mut service = service("http", conf, current, false);
+        let mut service = service("http", conf, live, false);
         for address in &server.listen {
             service.add_listener(listener(address, live.certificate()));
         }
         services.push(service);
     }
     if let Some(address) = &server.h2c {
-        let mut service = service("h2c", conf, current, true);
+        let mut service = service("h2c", conf, live, true);
         service.add_listener(listener(address, None));
         services.push(service);
     }
@@ -97,8 +96,9 @@ pub(super) fn services(server: &Server, conf: &Arc<ServerConf>, live: &Live) -> 
 
 /// The service for calls from outside a request. Whoever reaches it spends keys, so where it is a file, not everybody on
 /// this machine can use it.
-pub(super) fn egress(address: &Address, current: &Current) -> Service<Egress> {
-    let mut service = Service::new("egress".to_owned(), Egress::new(current.clone()));
+pub(super) fn egress(address: &Address, live: &Live) -> Service<Egress> {
+    let crowd = Arc::clone(&live.foundation().crowd);
+    let mut service = Service::new("egress".to_owned(), Egress::new(live.current().clone(), crowd));
     service.add_listener(restricted(address, GROUP));
     service
 }
@@ -125,13 +125,14 @@ pub(super) fn describe(server: &Server) -> String {
     server.listen.iter().chain(&server.h2c).map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn service(name: &str, conf: &Arc<ServerConf>, current: &Current, h2c: bool) -> Service<Edge> {
+fn service(name: &str, conf: &Arc<ServerConf>, live: &Live, h2c: bool) -> Service<Edge> {
     let mut options = HttpServerOptions::default();
     options.h2c = h2c;
     options.h2_idle_timeout = Some(H2_IDLE);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
-    Service::new(name.to_owned(), Edge::new(current.clone(), conf, options, h2))
+    let crowd = Arc::clone(&live.foundation().crowd);
+    Service::new(name.to_owned(), Edge::new(live.current().clone(), crowd, conf, options, h2))
 }
 
 fn listener(address: &Address, tls: Option<&Arc<Certificate>>) -> ListenerConfig {

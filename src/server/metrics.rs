@@ -1,8 +1,8 @@
-//! Families about the configuration.
+//! Families about the configuration and the process.
 
-use prometheus::{Gauge, IntCounterVec, IntGauge};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge};
 
-use crate::telemetry::Registry;
+use crate::telemetry::{Registry, log};
 use crate::time::unix_millis;
 
 /// What became of a wish to reload.
@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     good_since: Gauge,
     restart_needed: IntGauge,
     draining: IntGauge,
+    log_waiting: IntGauge,
+    log_lost: IntCounter,
 }
 
 impl Metrics {
@@ -52,6 +54,14 @@ impl Metrics {
                 "1 where the configuration holds changes that only a restart brings about.",
             ),
             draining: registry.gauge("draining", "1 while the process is unready because it is to end."),
+            log_waiting: registry.gauge(
+                "log_waiting_bytes",
+                "Log lines that wait to be written, because whoever takes them is slow; at 4 MiB lines are lost.",
+            ),
+            log_lost: registry.counter(
+                "log_lines_lost_total",
+                "Log lines that could not be written: nobody took them in time, the disk was full, or the pipe was closed.",
+            ),
         };
         metrics.is_good.set(1);
         metrics.good_since.set(now());
@@ -85,6 +95,8 @@ impl Metrics {
     /// Brings up to date what is not an event.
     pub(super) fn show(&self, is_draining: bool) {
         self.draining.set(i64::from(is_draining));
+        self.log_waiting.set(i64::try_from(log::waiting()).unwrap_or(i64::MAX));
+        self.log_lost.inc_by(log::take_lost());
     }
 
     fn count(&self, what: Reloaded) {

@@ -4,6 +4,7 @@
 mod admin;
 mod build;
 mod certificate;
+mod descriptors;
 mod drain;
 mod listener;
 mod live;

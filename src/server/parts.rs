@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::build::StartError;
+use super::descriptors;
 use crate::admission::Admission;
 use crate::backend::Backend;
 use crate::background::Jobs;
@@ -16,7 +17,7 @@ use crate::drain::Drain;
 use crate::exchange::{Exchanges, Lasting, Parts, Refused};
 use crate::handoff::Offer;
 use crate::provider::{Failure, Providers};
-use crate::proxy::{Gateway, Requests};
+use crate::proxy::{Crowd, Gateway, Requests};
 use crate::redis::{Keeper, Redis};
 use crate::route::{self, Table};
 use crate::sharing::{Common, Remote, Sharing};
@@ -30,6 +31,7 @@ use crate::workers::{Places, Workers};
 pub(super) struct Foundation {
     pub(super) registry: Registry,
     pub(super) drain: Drain,
+    pub(super) crowd: Arc<Crowd>,
     /// As the configuration of the start says.
     pub(super) tracer: Tracer,
     exporter: Mutex<Option<Exporter>>,
@@ -75,6 +77,7 @@ impl Foundation {
             calls: Sharing::new(Arc::clone(&common)),
             answers: Sharing::new(Arc::clone(&common)),
             jobs: Jobs::new(config.background.clone(), rules, drain.clone(), redis.clone(), &registry)?,
+            crowd: Arc::new(Crowd::new(descriptors::raise(), &registry)),
             status: Status::new(config.server.status_paths),
             exchanges: Lasting::new(&registry),
             requests: Arc::new(Requests::new(&registry)),

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod level;
+mod lines;
 pub mod log;
 pub mod outcome;
 pub mod reading;

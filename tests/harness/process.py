@@ -50,6 +50,8 @@ class Process:
         self.environment: dict[str, str] = {}
         # An account to run as, which only root may choose.
         self.account: pwd.struct_passwd | None = None
+        # A descriptor that its output goes to instead of the log.
+        self.output: int | None = None
 
     def __enter__(self: P) -> P:
         self.start()
@@ -74,7 +76,7 @@ class Process:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if self.output is None else self.output,
                 stderr=subprocess.STDOUT,
                 cwd=self.cwd,
                 env=self.whole_environment(),
@@ -168,6 +170,11 @@ def rss_bytes(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def cpu_seconds(pid: int, *, and_ended_children: bool = False) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -92,6 +93,15 @@ class Siding(Process):
     def page(self, path: str) -> raw_http.Response:
         """A page of the admin listener."""
         return raw_http.request(self.admin, "GET", path)
+
+    @property
+    def log(self) -> str:
+        """Everything it has written. Lines are written a little later than what they tell of."""
+        if self.is_running() and self.output is None and self.admin and listens(self.admin):
+            # It may be about to end.
+            with contextlib.suppress(OSError, raw_http.Incomplete):
+                self.until_value(0, "siding_log_waiting_bytes")
+        return super().log
 
     def value(self, family: str, **labels: str) -> float:
         """The sum of a metric's series that have these labels."""
