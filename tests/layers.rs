@@ -140,7 +140,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Foreign crates that only some modules may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["proxy/", "server/"]),
-    ("prometheus", &["telemetry/", "metrics.rs", "buffers.rs", "server/build.rs"]),
+    ("prometheus", &["telemetry/", "metrics.rs", "buffers.rs", "proxy/crowd.rs", "server/build.rs"]),
     ("hyper_rustls", &["tls.rs"]),
     ("opentelemetry_proto", &["trace/"]),
     ("prost", &["trace/"]),
