@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help bench demo load test test-rust test-django test-e2e lint prerequisites binaries environments
+.PHONY: help audit bench demo load sbom test test-rust test-django test-e2e lint prerequisites binaries environments
 
 PYTHON ?= python3
 # Virtual environments, made once and kept.
@@ -8,6 +8,8 @@ CACHE := $(or $(SIDING_CACHE),.cache)
 STATIC := $(shell uname -m)-unknown-linux-musl
 # Which of them; the image is built with the first.
 CRATES ?= siding simulated-llm load-driver
+# CycloneDX; the image has it too.
+SBOM := target/siding.cdx.json
 # What `make test` does at once: a job that waits for the network leaves its core to another.
 JOBS := $(shell expr $$(nproc) + 1)
 
@@ -17,6 +19,8 @@ help:
 	@echo "make test          every test, as CI runs them; sets up what it needs"
 	@echo "make bench         compare seven servers, for half an hour (BENCH_ARGS=\"--quick --only siding\" does less)"
 	@echo "make load          measure the figures that Siding promises (FIGURE=\"name\" picks some)"
+	@echo "make audit         advisories, licences and sources of all dependencies (asks the network)"
+	@echo "make sbom          a bill of materials of the static program, into $(SBOM)"
 	@echo "make test-rust | test-django | test-e2e    parts of it (PYTEST_ARGS=\"-k name\" picks tests)"
 
 demo:
@@ -40,6 +44,13 @@ load:
 bench:
 	@$(PYTHON) tests/harness/prerequisites.py bench
 	$(PYTHON) tests/load/bench.py $(CACHE) $(BENCH_ARGS)
+
+# Their database must be there, unless AUDIT_ARGS="--if-reachable", with which CI says so where it is not.
+audit:
+	$(PYTHON) tests/harness/supply_chain.py $(CACHE) audit $(AUDIT_ARGS)
+
+sbom:
+	$(PYTHON) tests/harness/supply_chain.py $(CACHE) sbom $(SBOM) $(STATIC)
 
 lint:
 	@echo "== Python lints of tests and examples"
