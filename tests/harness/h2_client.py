@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import h2.config
 import h2.connection
 import h2.errors
 import h2.events
@@ -27,9 +28,11 @@ class Stream:
 class Streams:
     """A client's connection."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, lenient: bool = False) -> None:
+        """A `lenient` one sends headers as they are, also those that no client may send."""
         self.socket = raw_http.connect(address, 10)
-        self.h2 = h2.connection.H2Connection()
+        checks = {"validate_outbound_headers": False, "normalize_outbound_headers": False} if lenient else {}
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(**checks))
         self.streams: dict[int, Stream] = {}
         # Whether the server wants further requests on another connection.
         self.is_leaving = False
@@ -45,10 +48,13 @@ class Streams:
 
     def start(self, method: str, path: str, body: bytes = b"", authority: str = "app.example") -> int:
         """Sends a request; the body must fit into the flow control window."""
+        return self.send([(":method", method), (":path", path), (":scheme", "http"), (":authority", authority)], body)
+
+    def send(self, headers: list[tuple[str, str]], body: bytes = b"") -> int:
+        """Sends a request with these headers."""
         stream = self.h2.get_next_available_stream_id()
-        pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", authority)]
         self.streams[stream] = Stream()
-        self.h2.send_headers(stream, pseudo, end_stream=not body)
+        self.h2.send_headers(stream, headers, end_stream=not body)
         if body:
             self.h2.send_data(stream, body, end_stream=True)
         self._send()
