@@ -45,6 +45,9 @@ pub use current::Current;
 pub use edge::Edge;
 pub use egress::Egress;
 pub use metrics::Requests;
+// For fuzzing.
+#[doc(hidden)]
+pub use preview::{Glimpse, Preview};
 
 /// How clients are served.
 #[derive(Clone, Debug)]
