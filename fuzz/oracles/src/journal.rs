@@ -21,7 +21,7 @@ struct Frame<'a> {
 /// What an entry must read as.
 enum Expected {
     Value(String),
-    Finished(Finished),
+    Finished(Box<Finished>),
 }
 
 /// Entries: values of the app, answers, failures. Framed, they are one JSON document in which each is found as it was.
@@ -29,12 +29,12 @@ pub fn journal(data: &[u8]) {
     let (mut journal, mut expected) = (Journal::default(), Vec::new());
     for entry in data.split(|byte| *byte == BETWEEN[0]).take(20) {
         let Some((kind, said)) = entry.split_first() else { continue };
-        let found = if *kind == b'v' { value(said) } else { Some(Expected::Finished(finished(*kind, said))) };
+        let found = if *kind == b'v' { value(said) } else { Some(Expected::Finished(Box::new(finished(*kind, said)))) };
         match &found {
             Some(Expected::Value(text)) => {
                 journal.push_value(RawValue::from_string(text.clone()).expect("it was JSON before"));
             }
-            Some(Expected::Finished(finished)) => journal.push_finished(finished.clone()),
+            Some(Expected::Finished(finished)) => journal.push_finished((**finished).clone()),
             None => continue,
         }
         expected.extend(found);
