@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help audit bench demo load sbom test test-rust test-django test-e2e lint prerequisites binaries environments
+.PHONY: help audit bench demo fuzz load sbom test test-rust test-django test-e2e lint prerequisites binaries environments
 
 PYTHON ?= python3
 # Virtual environments, made once and kept.
@@ -10,6 +10,10 @@ STATIC := $(shell uname -m)-unknown-linux-musl
 CRATES ?= siding simulated-llm load-driver
 # CycloneDX; the image has it too.
 SBOM := target/siding.cdx.json
+# How many inputs each fuzz target gets, which targets, and what else watches them.
+FUZZ_RUNS ?= 10000000
+TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_SANITIZER ?= none
 # What `make test` does at once: a job that waits for the network leaves its core to another.
 JOBS := $(shell expr $$(nproc) + 1)
 
@@ -21,6 +25,7 @@ help:
 	@echo "make load          measure the figures that Siding promises (FIGURE=\"name\" picks some)"
 	@echo "make audit         advisories, licences and sources of all dependencies (asks the network)"
 	@echo "make sbom          a bill of materials of the static program, into $(SBOM)"
+	@echo "make fuzz          feed every parser of foreign bytes with nonsense (FUZZ_RUNS=100000 TARGETS=\"call stream\")"
 	@echo "make test-rust | test-django | test-e2e    parts of it (PYTEST_ARGS=\"-k name\" picks tests)"
 
 demo:
@@ -39,6 +44,16 @@ prerequisites:
 # Each figure on its own: make load FIGURE="worker_cost". Nothing else should be running.
 load:
 	$(PYTHON) tests/load/run.py $(CACHE) $(FIGURE)
+
+# What an input reached stays in fuzz/target, what failed in fuzz/artifacts.
+fuzz:
+	@cargo fuzz --version >/dev/null || { echo "cargo-fuzz: cargo install cargo-fuzz --locked" >&2; exit 1; }
+	@for target in $(TARGETS); do \
+		echo "== fuzzing $$target"; \
+		mkdir -p fuzz/target/corpus/$$target && \
+		cargo fuzz run --sanitizer $(FUZZ_SANITIZER) $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+			-runs=$(FUZZ_RUNS) -max_len=2048 -timeout=10 -print_final_stats=1 || exit 1; \
+	done
 
 # The public benchmark, into docs/benchmark. Nothing else should be running.
 bench:
@@ -60,6 +75,7 @@ lint:
 test-rust:
 	@echo "== formatting, lints, unit tests, layers"
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	+cargo clippy --workspace --all-targets --locked -- -D warnings
 	+cargo test --workspace --locked --quiet
 

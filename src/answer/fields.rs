@@ -1,6 +1,7 @@
 //! JSON that is opened only where it must be: what is not looked into keeps its order and its spelling of numbers.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -104,6 +105,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
         }
         deserializer.deserialize_map(Reader)
     }
+}
+
+/// Whether no two of several answers claim one place, where a stream would mix them.
+pub(super) fn are_apart(answers: &[Fields<'_>]) -> bool {
+    let places: BTreeSet<u64> = answers.iter().map(|answer| answer.number("index").unwrap_or_default()).collect();
+    places.len() == answers.len()
 }
 
 pub(super) fn is_null(raw: &RawValue) -> bool {

@@ -176,7 +176,11 @@ fn add_part<'a>(parts: &mut Vec<Part<'a>>, raw: &'a RawValue) {
 
 pub(super) fn chunk(answer: &Fields<'_>) -> Result<Bytes, Inconvertible> {
     let mut fragments = Vec::new();
-    for candidate in &answer.objects_if_given("candidates").ok_or(Inconvertible::Malformed)? {
+    let candidates = answer.objects_if_given("candidates").ok_or(Inconvertible::Malformed)?;
+    if !fields::are_apart(&candidates) {
+        return Err(Inconvertible::Unfamiliar);
+    }
+    for candidate in &candidates {
         fragments.extend(candidate_fragments(candidate)?);
     }
     let last = fragments.pop();

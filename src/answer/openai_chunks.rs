@@ -14,9 +14,11 @@ const STEADY: [&str; 5] = ["id", "created", "model", "service_tier", "system_fin
 pub(super) fn chunk(kind: Kind, answer: &Fields<'_>, usage: bool) -> Result<Bytes, Inconvertible> {
     let usage = answer.given("usage").filter(|_| usage);
     let mut chunks = Chunks { kind, answer, reports_usage: usage.is_some(), is_first: true, writer: Writer::default() };
-    for choice in answer.objects("choices").ok_or(Inconvertible::Malformed)? {
-        chunks.choice(&choice)?;
+    let choices = answer.objects("choices").ok_or(Inconvertible::Malformed)?;
+    if !fields::are_apart(&choices) {
+        return Err(Inconvertible::Unfamiliar);
     }
+    choices.iter().try_for_each(|choice| chunks.choice(choice))?;
     if let Some(usage) = usage {
         chunks.write(Vec::new(), usage.into());
     }

@@ -57,6 +57,17 @@ fn a_plain_answer_survives_its_stream() {
 }
 
 #[test]
+fn answers_that_claim_one_place_are_not_mixed_in_a_stream() {
+    let choice = |index: u64| json!({"index": index, "finish_reason": "stop", "message": {"content": "a"}});
+    let chat = |choices: Value| Api::OpenaiChat.chunk(chat(&choices).to_string().as_bytes(), false);
+    assert!(chat(json!([choice(1), choice(0)])).is_ok());
+    assert_eq!(chat(json!([choice(0), choice(0)])), Err(Inconvertible::Unfamiliar));
+    let candidate = json!({"finishReason": "STOP", "content": {"parts": [{"text": "a"}]}});
+    let both = json!({"candidates": [candidate, candidate]}).to_string();
+    assert_eq!(Api::GeminiGenerate.chunk(both.as_bytes(), false), Err(Inconvertible::Unfamiliar));
+}
+
+#[test]
 fn numbers_and_order_stay_as_they_are_spelt() {
     let call = r#"{"z":1.50,"a":12345678901234567890123}"#;
     let plain = format!(

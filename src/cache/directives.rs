@@ -86,10 +86,12 @@ impl ResponseDirectives {
     }
 }
 
+/// What a number too large to count with stands for: "very long" (RFC 9111, section 1.2.2).
+const VERY_LONG: u64 = u32::MAX as u64;
+
 fn seconds(text: &str) -> Option<Duration> {
-    // A number too large to read means "very long" (RFC 9111, section 1.2.2).
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))))
+    is_number.then(|| Duration::from_secs(text.parse().unwrap_or(VERY_LONG).min(VERY_LONG)))
 }
 
 /// Names in lower case and values without quotes; empty where there is none.
@@ -140,6 +142,13 @@ mod tests {
         assert_eq!(said.fresh_for, Some(Duration::from_secs(10)));
         assert_eq!(said.stale_if_error, Some(Duration::from_secs(60)));
         assert!(said.private && !said.no_store);
+    }
+
+    #[test]
+    fn an_age_beyond_every_clock_can_be_counted_with() {
+        let said = ResponseDirectives::of(&headers("max-age=18446744073709551615"));
+        let lifetimes = crate::cache::Lifetimes::default().obey(&said);
+        assert_eq!(lifetimes.with_jitter(0.0).ttl, Duration::from_secs(VERY_LONG));
     }
 
     #[test]

@@ -23,20 +23,18 @@ fn compare_maps(at: &str, one: &Members<'_>, other: &Members<'_>, found: &mut Ve
     names.dedup();
     for name in names {
         let here = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-        let values = |members: &Members<'_>| members.iter().filter(|(found, _)| found == name).count();
-        match (value(one, name), value(other, name)) {
-            (Some(one_value), Some(other_value)) if values(one) == 1 && values(other) == 1 => {
-                compare(&here, one_value, other_value, found);
-            }
-            (Some(_), Some(_)) => found.push(format!("{here}: named more than once")),
-            (Some(_), None) => found.push(format!("{here}: only in the first")),
-            (None, _) => found.push(format!("{here}: only in the second")),
+        match (&values(one, name)[..], &values(other, name)[..]) {
+            ([one], [other]) => compare(&here, one, other, found),
+            ([], _) => found.push(format!("{here}: only in the second")),
+            (_, []) => found.push(format!("{here}: only in the first")),
+            (one, other) if one == other => {}
+            _ => found.push(format!("{here}: named more than once")),
         }
     }
 }
 
-fn value<'a, 'b>(members: &'a Members<'b>, name: &str) -> Option<&'a Node<'b>> {
-    members.iter().find(|(found, _)| found == name).map(|(_, node)| node)
+fn values<'a, 'b>(members: &'a Members<'b>, name: &str) -> Vec<&'a Node<'b>> {
+    members.iter().filter(|(found, _)| found == name).map(|(_, node)| node).collect()
 }
 
 fn compare(at: &str, one: &Node<'_>, other: &Node<'_>, found: &mut Vec<String>) {
@@ -79,5 +77,13 @@ mod tests {
             ]
         );
         assert!(explain(&one, &one).is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_a_difference_only_where_it_differs() {
+        let read = |json: &'static str| Document::read(json.as_bytes()).unwrap();
+        let twice = read(r#"{"a": 1, "a": 2}"#);
+        assert!(explain(&twice, &twice).is_empty());
+        assert_eq!(explain(&twice, &read(r#"{"a": 2, "a": 1}"#)), ["/a: named more than once"]);
     }
 }

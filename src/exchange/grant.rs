@@ -54,7 +54,7 @@ impl Grant {
     ///
     /// # Errors
     /// See [`Invalid`].
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Invalid> {
+    pub fn of(headers: &HeaderMap) -> Result<Self, Invalid> {
         let mut values = headers.get_all(&AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Ok(Self::default()) };
         if values.next().is_some() {

@@ -18,6 +18,8 @@ const MAX_NAME: usize = 512;
 /// The longest digest, in bytes: SHA-256 in hexadecimal.
 const MAX_DIGEST: usize = 64;
 
+/// Headers of one call, or of a relayed answer.
+const MAX_HEADERS: usize = 256;
 /// Tags of one call.
 const MAX_TAGS: usize = 16;
 /// The longest scope or tag, in bytes.
@@ -235,7 +237,7 @@ impl RawCall {
         }
         let method = Method::from_bytes(self.method.as_bytes()).map_err(|_| malformed("not a method"))?;
         let url = Url::parse(&self.url).map_err(|_| malformed("not an absolute URL"))?;
-        let headers = read_headers(&self.headers).ok_or_else(|| malformed("not a header"))?;
+        let headers = read_headers(&self.headers, malformed)?;
         let body = match (self.body, self.body_b64) {
             (Some(text), None) => Bytes::from(text),
             (None, Some(encoded)) => {
@@ -272,12 +274,20 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
 }
 
-pub(super) fn read_headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
+/// A map of headers panics where there are too many.
+pub(super) fn read_headers(
+    pairs: &[(String, String)],
+    malformed: impl Fn(&str) -> Invalid,
+) -> Result<HeaderMap, Invalid> {
+    if pairs.len() > MAX_HEADERS {
+        return Err(Invalid::Limit(format!("{} headers, {MAX_HEADERS} are allowed", pairs.len())));
+    }
     let mut headers = HeaderMap::with_capacity(pairs.len());
     for (name, value) in pairs {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed("not a header"))?;
+        headers.append(name, HeaderValue::from_str(value).map_err(|_| malformed("not a header"))?);
     }
-    Some(headers)
+    Ok(headers)
 }
 
 fn shorten(name: &str) -> &str {
@@ -344,6 +354,8 @@ mod tests {
         assert!(matches!(with(|d| d["mode"] = json!("later")), Err(Invalid::Unsupported(_))));
         assert!(matches!(with(|d| d["calls"][0]["body"] = json!("x".repeat(17))), Err(Invalid::Limit(_))));
         assert!(matches!(with(|d| d["calls"][0]["name"] = json!("x".repeat(513))), Err(Invalid::Limit(_))));
+        let many = json!(vec![("a", "b"); 50_000]);
+        assert!(matches!(with(|d| d["calls"][0]["headers"] = many.clone()), Err(Invalid::Limit(_))));
         let third = with(|d| d["calls"] = json!([d["calls"][0], d["calls"][0], d["calls"][0]]));
         assert!(matches!(third, Err(Invalid::Limit(_))));
     }

@@ -47,7 +47,7 @@ impl RawRelay {
         let malformed = |what: &str| Invalid::Malformed(format!("relay.head: {what}"));
         let status = StatusCode::from_u16(self.head.status).ok().filter(StatusCode::is_success);
         let status = status.ok_or_else(|| malformed("the status is not a success"))?;
-        let mut headers = read_headers(&self.head.headers).ok_or_else(|| malformed("not a header"))?;
+        let mut headers = read_headers(&self.head.headers, malformed)?;
         headers.remove(CONTENT_TYPE);
         headers.remove(CONTENT_LENGTH);
         let outlives_client = self.on_disconnect == OnDisconnect::Finish;

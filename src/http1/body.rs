@@ -1,6 +1,6 @@
 //! The body of a response as it arrives.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::Error;
 use super::chunked::Chunked;
@@ -25,6 +25,22 @@ pub(super) enum Framing {
 impl Framing {
     pub(super) fn chunked() -> Self {
         Self::Chunked(Chunked::Size)
+    }
+
+    /// Takes what has arrived of the body off the front, and says whether the body has ended.
+    pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<(Bytes, bool), Error> {
+        Ok(match self {
+            Self::Length(left) => {
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(received.len());
+                *left -= length as u64;
+                (received.split_to(length).freeze(), *left == 0)
+            }
+            Self::Chunked(chunked) => {
+                let data = chunked.take(received)?.unwrap_or_default();
+                (data, *chunked == Chunked::End)
+            }
+            Self::ToTheEnd => (std::mem::take(received).freeze(), false),
+        })
     }
 }
 
@@ -84,19 +100,7 @@ impl Body {
     /// Takes what has arrived, and ends the body if that was all.
     fn arrived(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(connection) = &mut self.connection else { return Ok(None) };
-        let received = connection.received();
-        let (data, has_ended) = match &mut self.framing {
-            Framing::Length(left) => {
-                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(received.len());
-                *left -= length as u64;
-                (received.split_to(length).freeze(), *left == 0)
-            }
-            Framing::Chunked(chunked) => {
-                let data = chunked.take(received)?.unwrap_or_default();
-                (data, *chunked == Chunked::End)
-            }
-            Framing::ToTheEnd => (std::mem::take(received).freeze(), false),
-        };
+        let (data, has_ended) = self.framing.take(connection.received())?;
         if has_ended {
             self.end();
         }

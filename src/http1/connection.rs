@@ -51,7 +51,7 @@ impl Connection {
         self.send();
         loop {
             if let Some(head) = head::take(&mut self.received)? {
-                if head.status.is_informational() {
+                if head.is_interim() {
                     continue;
                 }
                 return Ok(head);

@@ -20,6 +20,8 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     is_http_11: bool,
+    /// Others may take the body to end elsewhere.
+    is_doubtful: bool,
 }
 
 /// The request line and headers.
@@ -86,10 +88,19 @@ fn read(response: &httparse::Response<'_, '_>) -> Option<Head> {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }
-    Some(Head { status, headers, is_http_11: response.version? == 1 })
+    let is_http_11 = response.version? == 1;
+    // Where there are two, the coding counts, and the length must not go on (RFC 9112, section 6.3).
+    let is_coded = headers.contains_key(header::TRANSFER_ENCODING);
+    let is_doubtful = is_coded && (headers.remove(header::CONTENT_LENGTH).is_some() || !is_http_11);
+    Some(Head { status, headers, is_http_11, is_doubtful })
 }
 
 impl Head {
+    /// Whether another head follows. After an upgrade there is no HTTP.
+    pub(super) fn is_interim(&self) -> bool {
+        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
     /// How the body of this answer to a request of `method` ends.
     pub(super) fn framing(&self, method: &Method) -> Result<Framing, Error> {
         let has_none = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -103,18 +114,23 @@ impl Head {
             let is_chunked = self.tokens(header::TRANSFER_ENCODING).next_back() == Some("chunked".to_owned());
             return Ok(if is_chunked { Framing::chunked() } else { Framing::ToTheEnd });
         }
+        let values = self.headers.get_all(header::CONTENT_LENGTH);
+        let malformed = Error::Malformed("invalid content-length");
+        if values.iter().any(|value| value.to_str().is_err()) {
+            return Err(malformed);
+        }
         let mut lengths = self.tokens(header::CONTENT_LENGTH).peekable();
         let Some(first) = lengths.peek().cloned() else { return Ok(Framing::ToTheEnd) };
         if lengths.any(|other| other != first) || !first.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Error::Malformed("invalid content-length"));
+            return Err(malformed);
         }
-        first.parse().map(Framing::Length).map_err(|_| Error::Malformed("invalid content-length"))
+        first.parse().map(Framing::Length).map_err(|_| malformed)
     }
 
     /// Whether the server keeps the connection (RFC 9112, section 9.3).
     pub(super) fn keeps_alive(&self) -> bool {
         let says = |option: &str| self.tokens(header::CONNECTION).any(|token| token == option);
-        if self.is_http_11 { !says("close") } else { says("keep-alive") }
+        !self.is_doubtful && if self.is_http_11 { !says("close") } else { says("keep-alive") }
     }
 
     fn tokens(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = String> {
@@ -156,6 +172,24 @@ mod tests {
         for bad in ["5, 6", "-1", "+1", "x", "99999999999999999999999"] {
             assert!(framing(&format!("Content-Length: {bad}\r\n")).is_err(), "{bad}");
         }
+        assert!(framing("Content-Length: 5\r\nContent-Length: é\r\n").is_err());
+    }
+
+    #[test]
+    fn a_connection_on_which_the_body_might_end_elsewhere_serves_nobody_else() {
+        let taken = |head: &str| take(&mut BytesMut::from(head.as_bytes())).unwrap().unwrap();
+        let plain = taken("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(plain.keeps_alive());
+        let both = taken("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(!both.keeps_alive() && !both.headers.contains_key("content-length"));
+        let old = taken("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(!old.keeps_alive());
+    }
+
+    #[test]
+    fn an_upgrade_that_nobody_asked_for_is_no_interim_answer() {
+        let head = take(&mut BytesMut::from(&b"HTTP/1.1 101 Switching Protocols\r\n\r\n"[..])).unwrap().unwrap();
+        assert!(!head.is_interim() && head.framing(&Method::GET).is_err());
     }
 
     #[test]

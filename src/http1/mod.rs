@@ -9,6 +9,8 @@ mod client;
 mod connection;
 mod content;
 mod head;
+#[doc(hidden)]
+pub mod offline;
 mod pool;
 mod stream;
 

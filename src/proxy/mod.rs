@@ -48,6 +48,9 @@ pub use edge::Edge;
 pub use egress::Egress;
 pub use hygiene::is_of_a_foreign_page;
 pub use metrics::Requests;
+// For fuzzing.
+#[doc(hidden)]
+pub use preview::{Glimpse, Preview};
 
 /// How clients are served.
 #[derive(Clone, Debug)]

@@ -29,23 +29,25 @@ pub(super) struct Plan<'g> {
 
 /// As much as is known of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Preview<'a> {
-    pub(super) method: Method,
-    pub(super) path: &'a str,
+pub struct Preview<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: &'a str,
     /// The declared length of the body.
-    pub(super) length: Option<usize>,
+    pub length: Option<usize>,
     is_upgrade: bool,
     /// Whether the client would rather not wait.
     prefers_background: bool,
     /// Bytes of the head, where they are at hand.
-    pub(super) head_length: usize,
+    pub head_length: usize,
     /// Whether nothing but its bytes matters: HTTP/1.1, no `Expect`, and the connection is kept.
-    pub(super) is_self_contained: bool,
+    pub is_self_contained: bool,
 }
 
 /// What bytes from a client may be the beginning of.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Glimpse<'a> {
+pub enum Glimpse<'a> {
     /// A head that goes on.
     Partial,
     /// A request without doubt.
@@ -98,7 +100,7 @@ impl<'a> Preview<'a> {
 
 impl<'a> Glimpse<'a> {
     /// Of what has arrived.
-    pub(super) fn of(head: &'a [u8]) -> Self {
+    pub fn of(head: &'a [u8]) -> Self {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
