@@ -135,7 +135,7 @@ def test_a_short_stop_of_the_app_is_waited_for(chat: Chat) -> None:
 def test_a_long_stop_of_the_app_ends_in_time_outs_and_by_itself(
     stack: ExitStack, llm: SimulatedLLM, tmp_path: Path
 ) -> None:
-    settings = {"backend": {"timeout": "1s", "queue": {"timeout": "2s"}}}
+    settings = {"backend": {"timeout": "3s", "queue": {"timeout": "2s"}}}
     chat = chaos.system(stack, tmp_path, llm, settings)
     llm.configure(latency="3s")
     asked = prompts("a long stop", AT_ONCE)
