@@ -26,7 +26,7 @@ const KINDS: [Kind; 4] = [Kind::Requests, Kind::Tokens, Kind::InputTokens, Kind:
 
 /// The buckets of one account and model, as far as they are scarce.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Limits([Option<Bucket>; KINDS.len()]);
+pub struct Limits([Option<Bucket>; KINDS.len()]);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Bucket {
@@ -46,24 +46,24 @@ enum Refill {
 
 impl Limits {
     /// Reads an answer's headers. `None` where they say nothing of limits.
-    pub(super) fn read(headers: &HeaderMap, now: Instant) -> Option<Self> {
+    pub fn read(headers: &HeaderMap, now: Instant) -> Option<Self> {
         let said = KINDS.map(|kind| Said::read(headers, kind));
         said.iter().any(Option::is_some).then(|| Self(said.map(|said| said?.bucket(now))))
     }
 
     /// Whether anything is scarce.
-    pub(super) fn is_scarce(&self) -> bool {
+    pub fn is_scarce(&self) -> bool {
         self.0.iter().any(Option::is_some)
     }
 
     /// When a call of so many tokens may go.
-    pub(super) fn ready_at(&self, tokens: f64, now: Instant) -> Instant {
+    pub fn ready_at(&self, tokens: f64, now: Instant) -> Instant {
         let ready = |(kind, bucket): (Kind, &Option<Bucket>)| Some(bucket.as_ref()?.ready_at(cost(kind, tokens), now));
         KINDS.into_iter().zip(&self.0).filter_map(ready).max().unwrap_or(now).max(now)
     }
 
     /// A call of so many tokens goes.
-    pub(super) fn take(&mut self, tokens: f64, now: Instant) {
+    pub fn take(&mut self, tokens: f64, now: Instant) {
         for (kind, bucket) in KINDS.into_iter().zip(&mut self.0) {
             if let Some(bucket) = bucket {
                 bucket.take(cost(kind, tokens), now);

@@ -35,6 +35,11 @@ use crate::time::Duration;
 pub use client::{Opened, OpenedBody, Provider, Providers};
 pub use dialect::{ACCOUNT, Dialect};
 pub use directory::{BadBaseUrl, BaseUrl};
+// For fuzzing.
+#[doc(hidden)]
+pub use limits::Limits as RateLimits;
+#[doc(hidden)]
+pub use retry::retry_after;
 
 /// A configured vendor.
 #[derive(Clone, Debug, PartialEq)]

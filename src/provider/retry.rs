@@ -15,6 +15,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause, and the longest Retry-After that is waited for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// The longest Retry-After that is believed.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
+
 /// Retries that may still be made.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -75,18 +78,21 @@ pub(super) fn pause(attempt: u32, headers: Option<&HeaderMap>) -> Option<Duratio
 }
 
 /// The three spellings: `retry-after-ms`, and `Retry-After` in seconds (also fractional) or as a date.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    let number =
+        |text: &str| text.parse::<f64>().ok().filter(|_| text.starts_with(|first: char| first.is_ascii_digit()));
+    // What no clock can count is long, not unsaid.
+    let asked = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_ASKED).min(LONGEST_ASKED);
     if let Some(millis) = text("retry-after-ms").and_then(number) {
-        return Duration::try_from_secs_f64(millis / 1000.0).ok();
+        return Some(asked(millis / 1000.0));
     }
     let value = text("retry-after")?;
     if let Some(seconds) = number(value) {
-        return Duration::try_from_secs_f64(seconds).ok();
+        return Some(asked(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(date.saturating_sub(Duration::from_secs(unix_seconds())))
+    Some(date.saturating_sub(Duration::from_secs(unix_seconds())).min(LONGEST_ASKED))
 }
 
 #[cfg(test)]
@@ -108,7 +114,9 @@ mod tests {
         let asked = pause_of("retry-after", &date).unwrap();
         assert!(asked > Duration::from_secs(7) && asked <= Duration::from_secs(10), "{asked:?}");
         assert_eq!(pause_of("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(pause_of("retry-after", "3600"), None, "not worth waiting for");
+        for long in ["3600", "18446744073709551616", "1e400", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(pause_of("retry-after", long), None, "{long}: not worth waiting for");
+        }
         for nonsense in ["", "-1", "soon", "NaN", "inf"] {
             let jittered = pause_of("retry-after", nonsense).unwrap();
             assert!(jittered >= FIRST_PAUSE / 2 && jittered <= FIRST_PAUSE, "{nonsense}: {jittered:?}");

@@ -202,7 +202,7 @@ impl Collector {
                 Err(_) => return Err(format!("no answer within {PATIENCE:?}")),
             };
             let wait = asked.unwrap_or(pause.mul_f64(0.5 + fastrand::f64() / 2.0));
-            if Instant::now() + wait >= deadline {
+            if wait >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(cause);
             }
             sleep(wait).await;

@@ -1,6 +1,7 @@
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::telemetry::Registry;
@@ -148,4 +149,22 @@ async fn a_flush_waits_for_no_longer_than_its_bound() {
     drop(exporter);
     tracer.flush(Duration::from_secs(2)).await;
     assert_eq!(began.elapsed(), Duration::from_secs(2), "one that is gone is not waited for");
+}
+
+#[tokio::test]
+async fn a_collector_that_asks_for_an_eternity_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::at(&format!("http://{}", listener.local_addr().unwrap()), HeaderMap::new()).unwrap();
+    let config = Config { sample: 1.0, providers: true, endpoint: Some(endpoint), resource: Resource::new(None, "") };
+    let (_tracer, exporter) = Tracer::new(config, &Registry::new().unwrap()).unwrap();
+    let answering = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 503 Busy\r\nRetry-After: 18446744073709551615\r\nContent-Length: 0\r\n\r\n";
+        stream.read_u8().await.unwrap();
+        stream.write_all(answer).await.unwrap();
+        stream
+    });
+    let taken = exporter.unwrap().collector.take(Bytes::from_static(b"spans")).await;
+    assert_eq!(taken, Err("it answered 503 Service Unavailable".to_owned()));
+    drop(answering.await.unwrap());
 }
