@@ -82,7 +82,7 @@ impl Exchanges {
         question: Question<'_>,
         account: &mut Account,
     ) -> Result<Verdict, Refused> {
-        let mut counted = self.metrics.authorizing();
+        let mut counted = self.metrics().authorizing();
         let asking = async {
             let answer = self.ask(exchange, question, account).await?;
             self.verdict(exchange, answer)
@@ -109,7 +109,7 @@ impl Exchanges {
     /// The user has as many as the app allows.
     pub fn place(&self, grant: &Grant) -> Result<Option<Place>, Refused> {
         let Some(user) = &grant.user else { return Ok(None) };
-        self.users.enter(user, grant.max_concurrent).map(Some).ok_or_else(|| Reason::UserLimit.into())
+        self.lasting.users.enter(user, grant.max_concurrent).map(Some).ok_or_else(|| Reason::UserLimit.into())
     }
 
     async fn ask(
@@ -143,7 +143,7 @@ impl Exchanges {
     fn verdict(&self, exchange: &handoff::Exchange, answer: Answer) -> Result<Verdict, Refused> {
         if handoff::is_call(answer.status, &answer.headers) {
             tracing::warn!(id = exchange.id, "the app handed over a call where it was asked whether one may be made");
-            self.metrics.unexpected_call();
+            self.metrics().unexpected_call();
             return Err(Reason::HandoffUnexpected.into());
         }
         if !answer.status.is_success() {

@@ -48,7 +48,7 @@ impl Running {
         if let (Some(relay), true) = (relay, self.is_read) {
             return calls.pop().map_or(Ok(None), |call| self.relay(call, relay, bodies));
         }
-        let suspended = (self.all.metrics.suspend(Mode::Replay), self.waiting(&calls, Mode::Replay));
+        let suspended = (self.all.metrics().suspend(Mode::Replay), self.waiting(&calls, Mode::Replay));
         let finished = Box::pin(join_all(calls.into_iter().map(|call| self.make(call)))).await;
         drop((suspended, bodies));
         account.calling += began.elapsed();
@@ -111,8 +111,8 @@ impl Running {
 
     /// A result of an earlier exchange that could not use it.
     pub(super) fn kept(&self, key: Option<Key>) -> Option<Recorded> {
-        let kept = key.and_then(|key| self.all.kept.take(&key))?;
-        self.all.metrics.reused.inc();
+        let kept = key.and_then(|key| self.all.lasting.kept.take(&key))?;
+        self.all.metrics().reused.inc();
         Some(kept)
     }
 
@@ -126,8 +126,8 @@ impl Running {
             let is_complete =
                 matches!(&finished.recorded, Recorded::Response(response) if (200..300).contains(&response.status));
             if let (Some(key), true) = (key, is_complete) {
-                self.all.kept.put(*key, finished.recorded.clone());
-                self.all.metrics.kept.inc();
+                self.all.lasting.kept.put(*key, finished.recorded.clone());
+                self.all.metrics().kept.inc();
             }
         }
     }

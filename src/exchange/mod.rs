@@ -86,19 +86,18 @@ pub struct Exchanges {
     pub status: Arc<Status>,
     /// Where spans begin.
     pub tracer: Tracer,
-    /// Results whose exchange could not use them.
-    kept: Memory<Recorded>,
-    /// Calls of users whom the app names.
-    users: Users,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
+    /// What there was before this configuration.
+    pub lasting: Lasting,
 }
 
 /// What outlives a change of the configuration. Cloning gives another handle.
 #[derive(Clone, Debug)]
 pub struct Lasting {
+    /// Results whose exchange could not use them.
     kept: Memory<Recorded>,
+    /// Calls of users whom the app names.
     users: Users,
+    /// Counters.
     metrics: Arc<Metrics>,
 }
 
@@ -113,78 +112,20 @@ impl Lasting {
     }
 }
 
-/// Parts of [`Exchanges`] that others make.
-pub struct Parts {
-    /// Bounds.
-    pub config: Config,
-    /// The gate before the workers.
-    pub admission: Arc<Admission>,
-    /// The app.
-    pub backend: Backend,
-    /// What the app is offered.
-    pub offer: Option<Offer>,
-    /// Who answers calls.
-    pub providers: Providers,
-    /// How calls are made.
-    pub calls: Calls,
-    /// How whole answers are shared.
-    pub sharing: Sharing<Refused>,
-    /// Memory for bodies.
-    pub buffers: Buffers,
-    /// Who is still being served.
-    pub drain: Drain,
-    /// Where what is under way is shown.
-    pub status: Arc<Status>,
-    /// Where spans begin.
-    pub tracer: Tracer,
-    /// What there was before.
-    pub lasting: Lasting,
-}
-
 /// How long a result waits for its client's retry.
 const KEEP_RESULTS_FOR: Duration = Duration::from_secs(120);
 /// Memory for such results, in bytes.
 const KEEP_RESULTS_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Exchanges {
-    /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let Parts {
-            config,
-            admission,
-            backend,
-            offer,
-            providers,
-            calls,
-            sharing,
-            buffers,
-            drain,
-            status,
-            tracer,
-            lasting,
-        } = parts;
-        let Lasting { kept, users, metrics } = lasting;
-        Self {
-            config,
-            admission,
-            backend,
-            offer,
-            providers,
-            calls,
-            sharing,
-            buffers,
-            drain,
-            status,
-            tracer,
-            kept,
-            users,
-            metrics,
-        }
+    /// Counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.lasting.metrics
     }
 
     /// Brings the metrics that depend on time up to date: before each scrape.
     pub fn observe(&self) {
-        self.admission.observe(self.metrics.observe());
+        self.admission.observe(self.metrics().observe());
     }
 }
 

@@ -250,7 +250,7 @@ impl Running {
     }
 
     pub(super) fn refuse(&self, reason: Reason) -> Refused {
-        self.all.metrics.handoff_refused.with_label_values(&[reason.as_str()]).inc();
+        self.all.metrics().handoff_refused.with_label_values(&[reason.as_str()]).inc();
         reason.into()
     }
 
@@ -259,8 +259,8 @@ impl Running {
         let count = |name: &str| -> u64 {
             headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
         };
-        self.all.metrics.drift.inc_by(count("siding-drift"));
-        self.all.metrics.unconsumed.inc_by(count("siding-unconsumed"));
+        self.all.metrics().drift.inc_by(count("siding-drift"));
+        self.all.metrics().unconsumed.inc_by(count("siding-unconsumed"));
     }
 
     /// When calls must end so that a last pass still fits.

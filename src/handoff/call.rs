@@ -10,6 +10,7 @@ use url::Url;
 
 use super::CALL_MEDIA_TYPE;
 use super::relay::{RawRelay, Relay};
+use super::sharing::Sharing;
 use super::signature::{Keys, Signed};
 use crate::media_type;
 
@@ -20,10 +21,6 @@ const MAX_DIGEST: usize = 64;
 
 /// Headers of one call, or of a relayed answer.
 const MAX_HEADERS: usize = 256;
-/// Tags of one call.
-const MAX_TAGS: usize = 16;
-/// The longest scope or tag, in bytes.
-const MAX_SHARING_NAME: usize = 64;
 
 /// Bytes of JSON that one byte of text takes at the most: `\u0000`.
 const MOST_ESCAPED: usize = 6;
@@ -100,26 +97,6 @@ pub struct Call {
     pub timeout_ms: Option<u64>,
     /// What the view says about sharing its answer.
     pub cache: Option<Sharing>,
-}
-
-/// How a view wants a call's answer shared; `None` where it says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Sharing {
-    /// How long the answer is fresh.
-    pub ttl_ms: Option<u64>,
-    /// `app`, `user`, `none`, or a name.
-    pub scope: Option<String>,
-    /// Names to purge it by.
-    pub tags: Vec<String>,
-    /// Whether a stored answer will do.
-    pub lookup: Option<bool>,
-    /// Whether the answer may be stored.
-    pub store: Option<bool>,
-    /// How long it may serve in place of an error.
-    pub stale_if_error_ms: Option<u64>,
-    /// How long it may serve while it is fetched anew.
-    pub stale_while_revalidate_ms: Option<u64>,
 }
 
 /// Whether an answer is a call rather than something for the client.
@@ -256,22 +233,6 @@ impl RawCall {
         }
         Ok(Call { name, digest, method, url, headers, body, timeout_ms, cache })
     }
-}
-
-impl Sharing {
-    /// Whether scope and tags are names, and there are not too many.
-    pub fn has_valid_names(&self) -> bool {
-        self.tags.len() <= MAX_TAGS && self.names().all(is_name)
-    }
-
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.tags.iter().chain(&self.scope).map(String::as_str)
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    (1..=MAX_SHARING_NAME).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
 }
 
 /// A map of headers panics where there are too many.

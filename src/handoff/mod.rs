@@ -6,12 +6,14 @@ mod call;
 mod journal;
 mod offer;
 mod relay;
+mod sharing;
 mod signature;
 
-pub use call::{Call, Calls, Invalid, Limits, Sharing, is_call, parse};
+pub use call::{Call, Calls, Invalid, Limits, is_call, parse};
 pub use journal::{CallError, Finished, Journal, Recorded, Relayed, Response};
 pub use offer::{Exchange, Offer, Pass};
 pub use relay::Relay;
+pub use sharing::Sharing;
 pub use signature::{BadSecret, Direction, Keys, Signed};
 
 /// The media type of a call.

@@ -68,7 +68,7 @@ pub(super) async fn run(
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let (is_offered, began, trace) = (plan.offer.is_some(), context.began, context.account.trace);
     let work = Work { exchange, request, policy: plan.policy, is_offered, began, trace };
-    let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
+    let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics().begin());
     tokio::spawn(carry_out(gateway.clone(), work, running, in_flight));
     let Some(wait) = jobs::patience(gateway, &preferences) else {
         return jobs::accepted(gateway, session, context, caller).await;
@@ -135,7 +135,7 @@ fn note(gateway: &Gateway, account: &Account, told: &Told<'_>, ended: Option<Res
     };
     span::describe(&told.span, told.id, account, outcome, (status != 0).then_some(status));
     let total = told.began.elapsed();
-    gateway.exchanges.metrics.ended(account, outcome, total);
+    gateway.exchanges.metrics().ended(account, outcome, total);
     if let Some(cause) = finish::cause(account.mode, outcome, StatusCode::from_u16(status).ok()) {
         let subject = Subject { id: told.id, method: told.method, name: told.name.clone(), mode: account.mode };
         gateway.exchanges.status.failed(Failed { subject, cause, status });

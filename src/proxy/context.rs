@@ -57,7 +57,7 @@ pub(super) enum Stage {
 
 impl Context {
     pub(super) fn new(gateway: Arc<Gateway>) -> Self {
-        let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
+        let in_flight = (gateway.drain.enter(), gateway.exchanges.metrics().begin());
         Self {
             gateway,
             began: Instant::now(),

@@ -23,7 +23,7 @@ pub(super) fn run(gateway: &Gateway, session: &ServerSession, error: Option<&Err
     };
     context.stage = Stage::Ended(outcome); // frees the worker of a streamed request
     let total = context.began.elapsed();
-    gateway.exchanges.metrics.ended(&context.account, outcome, total);
+    gateway.exchanges.metrics().ended(&context.account, outcome, total);
     span::end(gateway, session, context, outcome);
     let request = session.req_header();
     let status = session.response_written().map(|answer| answer.status);

@@ -125,7 +125,7 @@ pub(super) fn response(
         *permit = None; // the connection is the client's own now, not a request of the pool
     }
     if handoff::is_call(answer.status, &answer.headers) {
-        gateway.exchanges.metrics.unexpected_call();
+        gateway.exchanges.metrics().unexpected_call();
         return Err(Error::explain(UNEXPECTED_CALL, "the app handed over a call without an offer").into_up());
     }
     context.account.route = answer.headers.get(ROUTE).cloned();

@@ -67,7 +67,7 @@ pub(super) async fn run(
     if length > LONGEST || !is_kept || stream.get_ssl_digest().is_some() {
         return Repeated::New(None);
     }
-    let counted = (gateway.drain.enter(), gateway.exchanges.metrics.begin());
+    let counted = (gateway.drain.enter(), gateway.exchanges.metrics().begin());
     let began = Instant::now();
     let mut lease = gateway.exchanges.buffers.lease();
     if lease.grow(length).is_err() || !arrives(stream, bytes, length).await {
@@ -135,7 +135,7 @@ fn note(gateway: &Gateway, policy: Policy, head: &[u8], status: StatusCode, bega
     account.trace = span.context();
     let outcome = if is_written { Outcome::Answered } else { Outcome::ClientGone };
     let total = began.elapsed();
-    gateway.exchanges.metrics.ended(&account, outcome, total);
+    gateway.exchanges.metrics().ended(&account, outcome, total);
     let pattern = policy.rule.and_then(|rule| gateway.routes.pattern(rule)).map(|pattern| &**pattern);
     let method = head.split(|byte| *byte == b' ').next().and_then(|method| Method::from_bytes(method).ok());
     gateway.requests.ended(pattern, None, &method.unwrap_or_default(), is_written.then_some(status), total);

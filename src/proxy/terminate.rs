@@ -136,7 +136,7 @@ impl Terminated<'_> {
         let exchanges = &self.gateway.exchanges;
         let subject = self.request.subject(&self.exchange.id, Mode::Terminate, &exchanges.status);
         let waiting = exchanges.status.wait(subject, provider.name(), 1);
-        let held = (exchanges.place(&grant)?, exchanges.metrics.suspend(Mode::Terminate), waiting);
+        let held = (exchanges.place(&grant)?, exchanges.metrics().suspend(Mode::Terminate), waiting);
         let api = calls::api(provider, &call.method, &call.url);
         let Request { headers, origin, .. } = &self.request;
         let call = Call { provider, request: call, said: &grant.said, client: headers, origin };

@@ -14,7 +14,7 @@ use crate::buffers::Buffers;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::drain::Drain;
-use crate::exchange::{Exchanges, Lasting, Parts, Refused};
+use crate::exchange::{Exchanges, Lasting, Refused};
 use crate::handoff::Offer;
 use crate::provider::{Failure, Providers};
 use crate::proxy::{Crowd, Gateway, Requests};
@@ -117,7 +117,7 @@ impl Foundation {
         // Nothing fails from here on.
         self.status.show_paths(config.server.status_paths);
         let bulkheads = self.admission.reconfigure(admission, &route::bulkheads(&config.routes));
-        let parts = Parts {
+        let exchanges = Arc::new(Exchanges {
             config: config.exchange,
             admission: Arc::clone(&self.admission),
             backend,
@@ -130,8 +130,7 @@ impl Foundation {
             status: Arc::clone(&self.status),
             tracer,
             lasting: self.exchanges.clone(),
-        };
-        let exchanges = Arc::new(Exchanges::new(parts));
+        });
         let routes = Table::new(config.routes.clone(), &bulkheads);
         let (jobs, requests) = (self.jobs.clone(), Arc::clone(&self.requests));
         let gateway = Gateway::new(config.proxy.clone(), routes, Arc::clone(&exchanges), jobs, requests);

@@ -109,7 +109,7 @@ impl SpanContext {
 
     /// Tells a request whose span it belongs to. What a client said of a trace that is not continued goes.
     pub fn put(&self, headers: &mut HeaderMap) {
-        if self.flags & NEW != 0 {
+        if self.is_new() {
             headers.remove(&TRACESTATE);
         }
         if let Some(value) = self.header() {
@@ -117,7 +117,7 @@ impl SpanContext {
         }
     }
 
-    /// Whether `tracestate` of the client belongs to another trace than this.
+    /// Whether the trace began here, so that a client's `tracestate` is of another.
     pub fn is_new(&self) -> bool {
         self.flags & NEW != 0
     }

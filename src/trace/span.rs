@@ -207,6 +207,5 @@ fn clipped(text: Cow<'static, str>) -> Cow<'static, str> {
     if text.len() <= LONGEST_TEXT {
         return text;
     }
-    let end = (0..=LONGEST_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    Cow::Owned(text[..end].to_owned())
+    Cow::Owned(text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned())
 }

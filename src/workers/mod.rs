@@ -38,7 +38,7 @@ pub struct Config {
 pub struct Workers {
     config: Config,
     metrics: Metrics,
-    slots: Places,
+    places: Places,
 }
 
 /// Which worker process is in which place. Cloning gives another handle.
@@ -46,9 +46,9 @@ pub struct Workers {
 pub struct Places(Arc<Mutex<Slots>>);
 
 impl Workers {
-    /// `slots` are those of an earlier configuration, if there was one.
-    pub fn new(config: Config, slots: Places, registry: &Registry) -> Self {
-        Self { config, metrics: Metrics::new(registry), slots }
+    /// `places` are those of an earlier configuration, if there was one.
+    pub fn new(config: Config, places: Places, registry: &Registry) -> Self {
+        Self { config, metrics: Metrics::new(registry), places }
     }
 
     /// Requests that each worker serves at once, where the size of the pool is to follow.
@@ -65,8 +65,9 @@ impl Workers {
         }
         let found = self.collect(Collector::Processes, || processes::find(port));
         let processes = found.map(|found| {
-            self.metrics.show(&self.slots.0.lock().place(found));
-            self.slots.0.lock().len()
+            let mut slots = self.places.0.lock();
+            self.metrics.show(&slots.place(found));
+            slots.len()
         });
         let control = self.config.control_socket.as_ref();
         let told = control.and_then(|path| self.collect(Collector::Gunicorn, || gunicorn::serving(path)));

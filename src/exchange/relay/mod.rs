@@ -93,7 +93,7 @@ impl Running {
             self.add(key, place.finished(self.pass, began, kept))?;
             return Ok(None);
         }
-        let suspended = (self.all.metrics.suspend(Mode::Relay), waiting);
+        let suspended = (self.all.metrics().suspend(Mode::Relay), waiting);
         let deadline = self.calls_deadline();
         let opening = stream::opening(Arc::clone(&self.all), asked, self.request.headers.clone(), deadline);
         let room = self.all.config.limits.max_journal.saturating_sub(self.held);
@@ -183,7 +183,7 @@ impl Drop for Relay {
             false if begun.stream.has_ended() || begun.stream.has_last_event() => LAST_BYTES,
             false => {
                 begun.span.set("siding.relay.result", "client_gone");
-                return running.all.metrics.relayed("client_gone");
+                return running.all.metrics().relayed("client_gone");
             }
         };
         runtime.spawn(async move {
@@ -201,7 +201,7 @@ async fn conclude(mut running: Running, begun: Box<Begun>) {
     let result = if stream.is_complete() { "complete" } else { "broken" };
     span.set("siding.relay.result", result);
     drop((suspended, span));
-    running.all.metrics.relayed(result);
+    running.all.metrics().relayed(result);
     let (recorded, relayed, lease) = stream.recorded();
     let mut finished = place.finished(running.pass, began, recorded);
     finished.relayed = Some(relayed);
@@ -223,7 +223,7 @@ async fn conclude(mut running: Running, begun: Box<Begun>) {
             "refused"
         }
     };
-    running.all.metrics.relay_passes.with_label_values(&[word]).inc();
+    running.all.metrics().relay_passes.with_label_values(&[word]).inc();
 }
 
 /// Runs to the app's answer, which nobody reads. Nobody waits either, so a busy or restarting app is tried again.
