@@ -153,7 +153,9 @@ fn beginning<'a>(answer: &Fields<'a>) -> Map<'a> {
     }
     // What the end tells. A reader lays it over this.
     message.remove("context_management");
-    if let Some(usage) = message.map("usage") {
+    let is_counted = answer.object("usage").is_some_and(|usage| usage.get("output_tokens").is_some());
+    // Made where it lacks: clients read in it.
+    if let Some(usage) = message.map("usage").filter(|_| is_counted) {
         usage.set("output_tokens", 0);
     }
     message
