@@ -20,14 +20,18 @@ pub fn load(source: &Source<'_>) -> Result<Config, Faults> {
     let (table, syntax) = DeTable::parse_recoverable(source.text);
     let mut faults: Vec<Fault> = syntax.iter().map(|error| syntax_fault(source.text, error)).collect();
     if !faults.is_empty() {
-        return Err(Faults { origin: source.origin.to_owned(), faults });
+        return Err(in_order(source, faults));
     }
     let mut lines = Lines::new();
     note_lines(source.text, table.get_ref(), "", &mut lines);
     let file = read(source.text, table, &mut faults);
     let config = validate::validate(&file, source, &lines, &mut faults);
+    config.filter(|_| faults.is_empty()).ok_or_else(|| in_order(source, faults))
+}
+
+fn in_order(source: &Source<'_>, mut faults: Vec<Fault>) -> Faults {
     faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
-    config.filter(|_| faults.is_empty()).ok_or_else(|| Faults { origin: source.origin.to_owned(), faults })
+    Faults { origin: source.origin.to_owned(), faults }
 }
 
 fn read(text: &str, mut table: Spanned<DeTable<'_>>, faults: &mut Vec<Fault>) -> File {

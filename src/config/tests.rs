@@ -74,6 +74,9 @@ fn text_that_is_not_toml_is_reported_with_its_line() {
     let reported = faults("[server]\nlisten = [\n[backend\nworkers = 2\n");
     assert!(reported.starts_with("siding.toml:"), "{reported}");
     assert!(reported.contains("not TOML"), "{reported}");
+    let lines = reported.lines().filter_map(|line| line.strip_prefix("siding.toml:")?.split(':').next()?.parse().ok());
+    let lines: Vec<usize> = lines.collect();
+    assert!(lines.len() > 1 && lines.is_sorted(), "{reported}");
 }
 
 #[test]
