@@ -51,6 +51,11 @@ PROMISES = {
         "afterwards all is as before without help."
     ),
     "packets to the provider are dropped: its backlog is full": ("Calls end by `connect`, and so on as above."),
+    "the Redis of two processes is killed, and started again": (
+        "Every chat is answered and none waits for it; a prompt is called for once, without Redis once a process at the "
+        "most; afterwards all is as before without help."
+    ),
+    "the Redis of two processes stops for a while (SIGSTOP)": "As above.",
     "more clients than descriptors": (
         "An eighth is left to the app, to providers and to operators: who is connected is served, newcomers are "
         "refused with 503 `too-many-clients`, nothing spins, and all is as before when some have gone."

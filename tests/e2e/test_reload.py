@@ -149,11 +149,11 @@ def test_a_file_that_is_half_written_harms_nobody(text, scripted, siding):
 
 def test_a_hangup_reloads_where_files_are_not_watched_and_says_where_nothing_is_new(scripted, siding):
     proxy = siding(scripted(Tell()), settings={"server": {"watch": False}, "backend": {"workers": 1}})
-    hang_up(proxy, "unchanged")
     proxy.rewrite(toml(merged(proxy.settings, {"backend": {"workers": 5}})))
     assert proxy.value("siding_workers_limit") == 1
     hang_up(proxy, "applied")
     assert proxy.value("siding_workers_limit") == 5
+    hang_up(proxy, "unchanged")
 
 
 def hang_up(proxy, result):

@@ -16,6 +16,7 @@ import pytest
 import tls
 from harness import raw_http
 from harness.addresses import free_address, listens
+from harness.between import Between
 from harness.calls import chat, entry
 from harness.process import ROOT
 from harness.providers import DONE, Gate, Speak, chunk, read_events, text_of
@@ -147,6 +148,23 @@ def test_a_client_that_wants_a_stored_answer_or_none_gets_another_processs(llm, 
 
 
 # Purges
+
+
+def test_an_answer_that_is_stored_between_a_look_and_a_lease_is_not_asked_for_again(llm, start, redis, stack):
+    between = stack.enter_context(Between(redis.address))
+    patient = {"redis": {"url": f"redis://{between.address}", "timeout": "20s"}}
+    one, late = start(llm.url, HOUR), start(llm.url, HOUR, patient)
+    between.hold(b"EVALSHA")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(post, late, asked("x"))
+        until("the other to have looked in vain", between.is_holding)
+        assert is_plain(post(one, asked("x")), "x")
+        until("the answer to be stored for all", lambda: stored(redis) and not redis.names("siding:lease:*"))
+        between.let_go()
+        assert is_plain(call.result(), "x")
+    assert len(llm.asked("x")) == 1
+    assert (looked(late, "miss"), looked(late, "hit")) == (1, 1)
+    assert not redis.names("siding:lease:*"), "a lease that nobody uses is given back"
 
 
 @pytest.mark.parametrize("selector", ["all", "origin=openai"])

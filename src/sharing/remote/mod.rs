@@ -42,6 +42,7 @@ use crate::time::Duration;
 
 use super::Common;
 use metrics::{Looked, Metrics};
+use notes::{EndNote, Note};
 use purges::Purges;
 use scripts::{JoinReply, Scripts};
 
@@ -117,9 +118,7 @@ impl Remote {
             self.0.metrics.looked(Looked::Unavailable);
             return None;
         }
-        let command = redis::cmd("GET").arg(self.entry(key)).to_owned();
-        let found: Result<Option<Vec<u8>>, Unavailable> = self.0.redis.run(&command).await;
-        match found {
+        match self.get(key).await {
             Ok(Some(bytes)) => self.read(key, bytes.into()),
             Ok(None) => {
                 self.0.metrics.looked(Looked::Miss);
@@ -130,6 +129,10 @@ impl Remote {
                 None
             }
         }
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Unavailable> {
+        self.0.redis.run(redis::cmd("GET").arg(self.entry(key))).await
     }
 
     /// Takes part in a flight. `entry` is a key to look under first.
@@ -146,10 +149,25 @@ impl Remote {
             return Joined::Stored(Box::new(record));
         }
         match self.0.scripts.join(&self.0.redis, flight, &token, self.0.config.lease).await {
-            Ok(JoinReply::Leads) => Joined::Leads { token },
+            Ok(JoinReply::Leads) => self.lead(flight, token, entry).await,
             Ok(JoinReply::Follows(token)) => Joined::Follows { token },
             Err(Unavailable) => Joined::Alone,
         }
+    }
+
+    /// Who had the lease before may have stored the answer between this process's look and its lease.
+    async fn lead(&self, flight: &Flight, token: String, entry: Option<&Key>) -> Joined {
+        let Some(record) = self.look_again(entry).await else { return Joined::Leads { token } };
+        let given_up = [Note::end(0, &EndNote::<()>::GivenUp)];
+        // Without Redis, the lease runs out.
+        let _ = self.0.scripts.append(&self.0.redis, flight, &token, self.0.config.lease, &given_up).await;
+        Joined::Stored(Box::new(record))
+    }
+
+    async fn look_again(&self, entry: Option<&Key>) -> Option<Record> {
+        let key = entry?;
+        let bytes = self.get(key).await.ok()??;
+        Record::read(key, &bytes.into()).ok()
     }
 
     /// Whether Redis answers, and every purge that it knows of is known here.
