@@ -77,7 +77,8 @@ def sbom(directory: Path, file: Path, target: str) -> int:
         code = run(directory, "cargo-cyclonedx", "cyclonedx", *options, str(copy / "Cargo.toml"))
         if code == 0:
             file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(copy / "sbom.json", file)
+            # Crates of the workspace are named by where they were.
+            file.write_text((copy / "sbom.json").read_text().replace(str(copy), "/siding"))
             say(f"{file}")
     return code
 
