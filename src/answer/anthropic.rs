@@ -153,11 +153,12 @@ fn beginning<'a>(answer: &Fields<'a>) -> Map<'a> {
     }
     // What the end tells. A reader lays it over this.
     message.remove("context_management");
-    let is_counted = answer.object("usage").is_some_and(|usage| usage.get("output_tokens").is_some());
     // Made where it lacks: clients read in it.
-    if let Some(usage) = message.map("usage").filter(|_| is_counted) {
+    let mut usage = usage(answer);
+    if usage.get("output_tokens").is_some() {
         usage.set("output_tokens", 0);
     }
+    message.set("usage", usage);
     message
 }
 
@@ -168,7 +169,7 @@ fn end<'a>(answer: &Fields<'a>) -> Map<'a> {
             delta.set(key, value);
         }
     }
-    let mut usage = answer.object("usage").map(|usage| Map::from(&usage)).unwrap_or_default();
+    let mut usage = usage(answer);
     for settled in ["cache_creation", "service_tier", "inference_geo"] {
         usage.remove(settled);
     }
@@ -177,6 +178,10 @@ fn end<'a>(answer: &Fields<'a>) -> Map<'a> {
         event.set("context_management", value);
     }
     event
+}
+
+fn usage<'a>(answer: &Fields<'a>) -> Map<'a> {
+    answer.object("usage").map(|usage| Map::from(&usage)).unwrap_or_default()
 }
 
 struct Events(Writer);

@@ -91,12 +91,13 @@ fn text_comes_in_fragments_of_sensible_size() {
 
 #[test]
 fn a_stream_counts_no_tokens_that_the_answer_did_not() {
-    for usage in [json!(null), json!({}), json!({"service_tier": "standard"})] {
+    for usage in [json!(null), json!("none"), json!({}), json!({"service_tier": "standard"})] {
         let mut plain = anthropic();
         plain["usage"] = usage;
         let plain = plain.to_string();
         let stream = Api::AnthropicMessages.chunk(plain.as_bytes(), false).unwrap();
         assert_eq!(Api::AnthropicMessages.tokens(Form::Stream, &stream), None, "{plain}");
+        assert_eq!(Api::AnthropicMessages.storable(Form::Stream, &stream), Ok(()), "{plain}");
     }
 }
 

@@ -3,6 +3,7 @@ answered, what the provider was asked, what the database holds."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import os
@@ -30,6 +31,8 @@ CHATS = min(200, max(40, CLIENTS // 10))
 # Chats at once: less than what a queue holds or a minute answers.
 AT_ONCE = 24
 WORKERS = 2
+# Stands for the status of an answer that broke off.
+CUT_OFF = 0
 
 
 class Seeded(ChatProject):
@@ -85,6 +88,14 @@ def prompts(name: str, count: int = CHATS) -> list[str]:
     return [f"{name}, {number}" for number in range(count)]
 
 
+def ask(chat: Chat, prompt: str) -> Answer:
+    """A chat, whose answer may break off."""
+    try:
+        return chat.ask(prompt)
+    except http.client.IncompleteRead as broken:
+        return Answer(CUT_OFF, http.client.HTTPMessage(), broken.partial)
+
+
 def ask_all(chat: Chat, asked: Sequence[str], at_once: int = AT_ONCE) -> list[Answer]:
     """Chats, so many at once."""
     with ThreadPoolExecutor(at_once) as clients:
@@ -138,6 +149,8 @@ def books(chat: Chat, asked: Sequence[str], answers: Sequence[Answer], tries: in
 
 def kind(answer: Answer) -> str:
     """The status, and the word of Siding's problem."""
+    if answer.status == CUT_OFF:
+        return "cut off"
     if answer.headers.get("content-type") != "application/problem+json":
         return str(answer.status)
     return f"{answer.status} `{json.loads(answer.body)['type'].rpartition(':')[2]}`"

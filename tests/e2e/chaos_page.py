@@ -36,8 +36,8 @@ PROMISES = {
         "Nothing is lost: no worker is held meanwhile, and the next ones finish what the former began."
     ),
     "gunicorn's workers are killed again and again under load": (
-        "Who was in the pass of a killed worker is told so (502 `backend-closed`); a chat is called for once at the "
-        "most, and its rows are all there or none is."
+        "Who was in the pass of a killed worker is told so (502 `backend-closed`, in the middle of an answer by the "
+        "end of the connection); a chat is called for once at the most, and its rows are all there or none is."
     ),
     "the app stops for a while (SIGSTOP), shorter than `backend.timeout`": (
         "Requests wait; none fails, and calls that end meanwhile are not made again."
@@ -72,7 +72,7 @@ PROMISES = {
     ),
     "Siding's monotonic clock is ten years ahead": "Nothing is different.",
     "Siding is stopped for a while, as a paused machine is": (
-        "Its clocks have jumped when it goes on; nothing under way is lost."
+        "Its clocks have jumped when it goes on; nothing is lost that is still within its time-outs."
     ),
     "the disk for logs is full": "Lines are lost and counted; no request notices.",
     "the pipe for logs is closed": "Lines are lost and counted; no request notices.",

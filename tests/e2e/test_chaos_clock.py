@@ -25,7 +25,8 @@ from harness.simulated_llm import SimulatedLLM
 HOUR = 3600
 TEN_YEARS = 10 * 365 * 24 * HOUR
 PENDING_SECONDS = 3
-STOPPED_SECONDS = 2 if CHATS < 100 else 30
+# Less than the time-outs of calls.
+STOPPED_SECONDS = 2 if CHATS < 100 else 20
 
 
 class Clock:
