@@ -68,7 +68,9 @@ fn webhook(text: &str) {
     let (url, secret) = text.split_once('\n').unwrap_or((text, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"));
     let Ok(endpoint) = Webhook::new(url, &Secret::new(secret)) else { return };
     let encoded = secret.trim_start_matches("whsec_");
-    assert!(url.contains(encoded) || !format!("{endpoint:?}").contains(encoded));
+    // Parsers of URLs skip these, and an operator may write what happens to be the secret.
+    let written = url.replace(['\t', '\r'], "");
+    assert!(written.contains(encoded) || !format!("{endpoint:?}").contains(encoded));
 }
 
 /// A pattern for paths on the first line, which is also one for models, and a path on the second.
