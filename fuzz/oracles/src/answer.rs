@@ -84,7 +84,10 @@ fn is_usual(api: Api, json: &[u8]) -> bool {
         }
         Api::OpenaiResponses => lacks(&answer, &["type"]),
         Api::AnthropicMessages => all(&answer["content"], &|block| has_objects(&block["citations"])),
-        Api::GeminiGenerate => all(&answer["candidates"], &|candidate| has_objects(&candidate["content"]["parts"])),
+        Api::GeminiGenerate => all(&answer["candidates"], &|candidate| {
+            let content = &candidate["content"];
+            (content.is_null() || content.is_object()) && has_objects(&content["parts"])
+        }),
         Api::OpenaiEmbeddings | Api::GeminiEmbed => false,
     }
 }
