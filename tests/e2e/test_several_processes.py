@@ -152,9 +152,6 @@ def test_a_client_that_wants_a_stored_answer_or_none_gets_another_processs(llm, 
     assert len(llm.asked("x")) == 1
 
 
-# Purges
-
-
 def test_an_answer_that_is_stored_between_a_look_and_a_lease_is_not_asked_for_again(llm, start, redis, stack):
     between = stack.enter_context(Between(redis.address))
     patient = {"redis": {"url": f"redis://{between.address}", "timeout": "1s", "lease": "6s"}}
@@ -173,6 +170,9 @@ def test_an_answer_that_is_stored_between_a_look_and_a_lease_is_not_asked_for_ag
     assert len(llm.asked("x")) == 1
     assert (looked(late, "miss"), looked(late, "hit")) == (1, 1)
     assert not leases(redis), "one that nobody uses is given back"
+
+
+# Purges
 
 
 @pytest.mark.parametrize("selector", ["all", "origin=openai"])
