@@ -31,6 +31,8 @@ CHATS = min(200, max(40, CLIENTS // 10))
 # Chats at once: less than what a queue holds or a minute answers.
 AT_ONCE = 24
 WORKERS = 2
+# A busy machine is no fault: nobody is turned away for it.
+SETTINGS: dict[str, Any] = {"backend": {"workers": WORKERS, "queue": {"timeout": "50s"}}}
 # Stands for the status of an answer that broke off.
 CUT_OFF = 0
 
@@ -76,9 +78,8 @@ def system(
             environment={**told, "SIDING_SECRET": SECRET, **(environment or {})},
         )
     )
-    # A busy machine is no fault: nobody is turned away for it.
-    own = {"backend": {"workers": WORKERS, "queue": {"timeout": "50s"}}}
-    siding = stack.enter_context(proxy(directory, backend.address, {"openai": url}, merged(own, settings or {})))
+    chosen = merged(SETTINGS, settings or {})
+    siding = stack.enter_context(proxy(directory, backend.address, {"openai": url}, chosen))
     siding.until_app()
     return Chat(siding.url, llm, backend, siding)
 

@@ -16,7 +16,7 @@ from chaos import AT_ONCE, CHATS, at_rest, percentile, prompts, some_pending
 from chaos_page import measured
 from chat_project import Answer, Chat, is_answer_to
 from harness.redis import Redis
-from harness.siding import Siding
+from harness.siding import Siding, merged
 from harness.simulated_llm import SimulatedLLM
 
 PROCESSES = 2
@@ -38,7 +38,7 @@ class Asked:
 
 
 @dataclass
-class Pod:
+class Pair:
     """Processes that share."""
 
     chats: Sequence[Chat]
@@ -87,48 +87,48 @@ def timed(chat: Chat, prompt: str) -> tuple[float, Answer]:
 
 @pytest.fixture
 def redis(stack: ExitStack, tmp_path: Path) -> Redis:
-    """Of the pod."""
+    """Of both."""
     return stack.enter_context(Redis(tmp_path))
 
 
 @pytest.fixture
-def pod(stack: ExitStack, llm: SimulatedLLM, redis: Redis, tmp_path: Path) -> Pod:
+def pair(stack: ExitStack, llm: SimulatedLLM, redis: Redis, tmp_path: Path) -> Pair:
     """Before one app."""
     settings = {"cache": {"ttl": "1h"}, "redis": {"url": redis.url, **PATIENT}}
     first = chaos.system(stack, tmp_path, llm, settings)
-    own = {"backend": {"workers": chaos.WORKERS, "queue": {"timeout": "50s"}}, **settings}
-    second = stack.enter_context(Siding(tmp_path, first.backend.address, {"openai": llm.url}, own))
+    chosen = merged(chaos.SETTINGS, settings)
+    second = stack.enter_context(Siding(tmp_path, first.backend.address, {"openai": llm.url}, chosen))
     second.until_app()
-    pod = Pod([first, Chat(second.url, llm, first.backend, second)], llm)
-    pod.until_redis(1)
-    return pod
+    pair = Pair([first, Chat(second.url, llm, first.backend, second)], llm)
+    pair.until_redis(1)
+    return pair
 
 
-def through(pod: Pod, fail: Callable[[], object], mend: Callable[[], object]) -> str:
+def through(pair: Pair, fail: Callable[[], object], mend: Callable[[], object]) -> str:
     """Before, in the middle of calls, without it, and after."""
-    before = pod.ask("before", CHATS // 4, most=1)
-    pod.llm.configure(latency="2s")
+    before = pair.ask("before", CHATS // 4, most=1)
+    pair.llm.configure(latency="2s")
     asked = prompts("meanwhile", AT_ONCE // PROCESSES)
     with ThreadPoolExecutor(AT_ONCE) as clients:
-        begun = pod.begin(clients, asked)
-        some_pending(pod.chats[0], len(asked))
+        begun = pair.begin(clients, asked)
+        some_pending(pair.chats[0], len(asked))
         fail()
-        meanwhile = pod.end(asked, begun, most=PROCESSES)
-    pod.llm.configure(latency="50ms")
-    pod.until_redis(0)
-    without = pod.ask("without", CHATS // 2, most=PROCESSES)
+        meanwhile = pair.end(asked, begun, most=PROCESSES)
+    pair.llm.configure(latency="50ms")
+    pair.until_redis(0)
+    without = pair.ask("without", CHATS // 2, most=PROCESSES)
     mend()
-    pod.until_redis(1)
-    after = pod.ask("after", CHATS // 4, most=1)
-    for chat in pod.chats:
+    pair.until_redis(1)
+    after = pair.ask("after", CHATS // 4, most=1)
+    for chat in pair.chats:
         assert chat.siding
         at_rest(chat.siding)
     return f"before: {before}; in the middle of calls of 2 s: {meanwhile}; without it: {without}; after: {after}"
 
 
-def test_a_redis_that_is_killed_costs_calls_and_no_chat(pod: Pod, redis: Redis) -> None:
-    measured("the Redis of two processes is killed, and started again", through(pod, redis.stop, redis.start))
+def test_a_redis_that_is_killed_costs_calls_and_no_chat(pair: Pair, redis: Redis) -> None:
+    measured("the Redis of two processes is killed, and started again", through(pair, redis.stop, redis.start))
 
 
-def test_a_redis_that_is_paused_costs_calls_and_no_chat(pod: Pod, redis: Redis) -> None:
-    measured("the Redis of two processes stops for a while (SIGSTOP)", through(pod, redis.pause, redis.resume))
+def test_a_redis_that_is_paused_costs_calls_and_no_chat(pair: Pair, redis: Redis) -> None:
+    measured("the Redis of two processes stops for a while (SIGSTOP)", through(pair, redis.pause, redis.resume))
