@@ -12,5 +12,7 @@ graceful_timeout = 5
 backlog = 2048
 accesslog = None
 wsgi_app = "project.wsgi:application"
+# Listens when the project is loaded, and workers start with it. Not for gevent, which must come first.
+preload_app = os.environ.get("PRELOAD") == "1"
 # Worker heartbeats go to memory: a slow disk must not look like a dead worker.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None

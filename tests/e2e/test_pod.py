@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -70,6 +70,11 @@ class Client:
     def until_metric(self, wanted: float, family: str, **labels: str) -> None:
         """Waits for a value."""
         until(f"{family} = {wanted:g}", lambda: self.metric(family, **labels) == wanted, PATIENCE_SECONDS)
+
+    def until_suspended(self, chat: Future[str]) -> None:
+        """Waits until Siding has the call of the only chat under way; one that ends before is a failure."""
+        until("its call", lambda: chat.done() or self.metric("siding_exchanges_suspended") == 1, PATIENCE_SECONDS)
+        assert not chat.done(), chat.result()
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +190,7 @@ def test_a_slow_chat_under_way_when_the_pod_is_deleted_is_answered(containers, t
     with running(containers, EXAMPLE, tmp_path) as client, ThreadPoolExecutor(2) as threads:
         client.opened.clear()
         slow = threads.submit(client.ask, "slow")
-        client.until_metric(1, "siding_exchanges_suspended")
+        client.until_suspended(slow)
         ended = threads.submit(client.pod.delete)
         client.pod.until_probed("siding", "readinessProbe", 503)
         during = client.get("/api/fast/")
