@@ -39,7 +39,7 @@ pub(super) fn assemble(stream: &[u8]) -> Result<Bytes, Inconvertible> {
         let fields = Fields::parse(&event.data).ok_or(Inconvertible::Malformed)?;
         match fields.text("type").as_deref() {
             Some("message_start") => {
-                message.top = Map::from(&fields.object("message").ok_or(Inconvertible::Malformed)?);
+                message.top = Map::searched(&fields.object("message").ok_or(Inconvertible::Malformed)?)?;
             }
             Some("content_block_start") => message.open(&fields)?,
             Some("content_block_delta") => message.add(&fields)?,
@@ -70,7 +70,7 @@ impl<'a> Assembly<'a> {
     fn open(&mut self, event: &Fields<'a>) -> Result<(), Inconvertible> {
         let index = event.number("index").ok_or(Inconvertible::Malformed)?;
         let fields = event.object("content_block").ok_or(Inconvertible::Malformed)?;
-        self.blocks.insert(index, Block { fields: Map::from(&fields), input: String::new() });
+        self.blocks.insert(index, Block { fields: Map::searched(&fields)?, input: String::new() });
         Ok(())
     }
 
@@ -102,14 +102,14 @@ impl<'a> Assembly<'a> {
             match key {
                 "delta" => {
                     let delta = Fields::of(value).ok_or(Inconvertible::Malformed)?;
-                    delta.iter().for_each(|(key, value)| self.top.overlay(key, value));
+                    delta.iter().try_for_each(|(key, value)| self.top.overlay(key, value))?;
                 }
                 "usage" => {
                     let known = self.top.map("usage").ok_or(Inconvertible::Malformed)?;
                     let usage = Fields::of(value).ok_or(Inconvertible::Malformed)?;
-                    usage.iter().for_each(|(key, value)| known.overlay(key, value));
+                    usage.iter().try_for_each(|(key, value)| known.overlay(key, value))?;
                 }
-                _ => self.top.overlay(key, value),
+                _ => self.top.overlay(key, value)?,
             }
         }
         Ok(())

@@ -20,6 +20,9 @@ pub(super) fn storable(answer: &Fields<'_>) -> Result<(), Unstorable> {
     let candidates = answer.objects("candidates").filter(|candidates| !candidates.is_empty());
     for candidate in candidates.ok_or(Unstorable::Malformed)? {
         match candidate.text("finishReason").as_deref() {
+            Some("STOP") if candidate.given("content").is_some_and(|content| Fields::of(content).is_none()) => {
+                return Err(Unstorable::Malformed);
+            }
             Some("STOP") => (),
             Some("MAX_TOKENS") => return Err(Unstorable::Truncated),
             Some(
@@ -52,7 +55,7 @@ pub(super) fn assemble(stream: &[u8]) -> Result<Bytes, Inconvertible> {
         }
         is_blocked_one |= is_blocked(&chunk);
         for (key, value) in chunk.iter() {
-            answer.overlay(key, value);
+            answer.overlay(key, value)?;
         }
         for fragment in chunk.objects_if_given("candidates").ok_or(Inconvertible::Malformed)? {
             candidates.entry(fragment.number("index").unwrap_or_default()).or_default().add(&fragment)?;
@@ -94,7 +97,7 @@ impl<'a> Candidate<'a> {
                 }
                 "content" => (),
                 "logprobsResult" => self.fields.merge(key, value)?,
-                _ => self.fields.overlay(key, value),
+                _ => self.fields.overlay(key, value)?,
             }
         }
         Ok(())
@@ -102,7 +105,7 @@ impl<'a> Candidate<'a> {
 
     fn add_content(&mut self, content: &Fields<'a>) -> Result<(), Inconvertible> {
         for (key, value) in content.iter() {
-            self.content.overlay(key, value);
+            self.content.overlay(key, value)?;
         }
         if content.given("parts").is_some() {
             let parts = self.parts.get_or_insert_default();

@@ -12,6 +12,10 @@ use super::fields::{Fields, is_null, text};
 /// Objects nested deeper than this are not merged; the stack is finite.
 const DEEPEST_MERGE: usize = 16;
 
+/// Fields of an object, and items of a list, among which another is looked for. Answers have a few dozen; without an end, one
+/// that adds a field with each event would take time that grows with its square.
+const MOST_SEARCHED: usize = 1024;
+
 /// Fields whose fragments replace one another; text in other fields is joined.
 const WHOLE: [&str; 5] = ["id", "index", "role", "type", "format"];
 
@@ -63,11 +67,29 @@ impl<'a> Map<'a> {
     }
 
     /// Takes a later value in place of the present one, unless it says nothing.
-    pub(super) fn overlay(&mut self, key: &str, later: &'a RawValue) {
+    pub(super) fn overlay(&mut self, key: &str, later: &'a RawValue) -> Result<(), Inconvertible> {
         let says_nothing = is_null(later) || later.get() == "\"\"";
-        if !says_nothing || self.get(key).is_none() {
-            self.set(key, later);
+        match self.get_mut(key) {
+            Some(_) if says_nothing => (),
+            Some(present) => *present = later.into(),
+            None => self.add(key, later)?,
         }
+        Ok(())
+    }
+
+    /// A field that is not there yet.
+    fn add(&mut self, key: &str, value: &'a RawValue) -> Result<(), Inconvertible> {
+        if self.0.len() >= MOST_SEARCHED {
+            return Err(Inconvertible::Unfamiliar);
+        }
+        self.0.push((key.to_owned(), value.into()));
+        Ok(())
+    }
+
+    /// An object to which others are merged.
+    pub(super) fn searched(fields: &Fields<'a>) -> Result<Self, Inconvertible> {
+        let map = Self::from(fields);
+        if map.0.len() > MOST_SEARCHED { Err(Inconvertible::Unfamiliar) } else { Ok(map) }
     }
 
     /// The same fields after another.
@@ -109,8 +131,8 @@ impl<'a> Map<'a> {
 
     fn merge_at(&mut self, key: &str, later: &'a RawValue, depth: usize) -> Result<(), Inconvertible> {
         match self.get_mut(key) {
-            _ if WHOLE.contains(&key) => self.overlay(key, later),
-            None => self.set(key, later),
+            _ if WHOLE.contains(&key) => self.overlay(key, later)?,
+            None => self.add(key, later)?,
             Some(Json::Raw(present)) if is_null(present) => self.set(key, later),
             Some(_) if is_null(later) => (),
             Some(present) => present.merge(key, later, depth)?,
@@ -172,7 +194,7 @@ impl<'a> Json<'a> {
 
     pub(super) fn open_map(&mut self) -> Option<&mut Map<'a>> {
         if let Json::Raw(raw) = self {
-            *self = Json::Map(Map::from(&Fields::of(raw)?));
+            *self = Json::Map(Map::searched(&Fields::of(raw)?).ok()?);
         }
         if let Json::Map(map) = self { Some(map) } else { None }
     }
@@ -202,9 +224,11 @@ impl<'a> Json<'a> {
 fn merge_item<'a>(items: &mut Vec<Json<'a>>, later: &'a RawValue, depth: usize) -> Result<(), Inconvertible> {
     let fields = Fields::of(later).unwrap_or_default();
     let index = fields.number("index");
+    let is_too_long = index.is_some() && items.len() > MOST_SEARCHED;
     let present = index.and_then(|index| items.iter_mut().find_map(|item| matching(item, index)));
     match present {
         Some(present) => present.merge_all(&fields, depth)?,
+        None if is_too_long => return Err(Inconvertible::Unfamiliar),
         None => items.push(Json::Raw(later)),
     }
     Ok(())

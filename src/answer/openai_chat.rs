@@ -83,7 +83,7 @@ impl<'a> Assembly<'a> {
                 "obfuscation" => (),
                 // Every chunk but the last has none.
                 "usage" if fields::is_null(value) => (),
-                _ => self.top.overlay(key, value),
+                _ => self.top.overlay(key, value)?,
             }
         }
         let choices = chunk.objects_if_given("choices").ok_or(Inconvertible::Malformed)?;
@@ -100,7 +100,7 @@ impl<'a> Assembly<'a> {
                 }
                 "delta" => (),
                 "text" | "logprobs" => choice.merge(key, value)?,
-                _ => choice.overlay(key, value),
+                _ => choice.overlay(key, value)?,
             }
         }
         Ok(())

@@ -215,6 +215,7 @@ fn only_good_answers_are_stored() {
         (Api::GeminiGenerate, gemini(), Ok(())),
         (Api::GeminiGenerate, gemini_end("MAX_TOKENS"), Err(Unstorable::Truncated)),
         (Api::GeminiGenerate, gemini_end("SAFETY"), Err(Unstorable::Filtered)),
+        (Api::GeminiGenerate, with(gemini(), "/candidates/0/content", json!("text")), Err(Unstorable::Malformed)),
         (Api::GeminiGenerate, json!({"promptFeedback": {"blockReason": "SAFETY"}}), Err(Unstorable::Filtered)),
         (Api::OpenaiResponses, response(), Ok(())),
         (Api::OpenaiResponses, status("queued"), Err(Unstorable::Background)),
@@ -252,6 +253,28 @@ fn nesting_is_not_followed_for_ever() {
     let chunk = format!(r#"data: {{"choices":[{{"index":0,"delta":{{"x":{deep}}}}}]}}"#);
     let stream = format!("{chunk}\n\n{chunk}\n\ndata: [DONE]\n\n");
     assert_eq!(Api::OpenaiChat.assemble(stream.as_bytes()), Err(Inconvertible::Unfamiliar));
+}
+
+#[test]
+fn an_answer_that_names_ever_more_is_not_joined() {
+    let fields = |count: usize| -> Value { (0..count).map(|at| (format!("x{at}"), json!(at))).collect() };
+    let events = |each: &dyn Fn(usize) -> Value| -> Vec<Value> { (0..2000).map(each).collect() };
+    let openai_choice = |choice: Value| json!({"object": "chat.completion.chunk", "choices": [choice]});
+    let call = |at: usize| json!({"index": 0, "delta": {"tool_calls": [{"index": at, "id": "a"}]}});
+    let field = |at: usize| json!({format!("x{at}"): 1});
+    let block = |index: usize| json!({"type": "content_block_start", "index": index, "content_block": fields(2000)});
+    for (api, events) in [
+        (Api::OpenaiChat, events(&|at| openai_choice(call(at)))),
+        (Api::OpenaiChat, events(&field)),
+        (Api::OpenaiChat, events(&|at| openai_choice(json!({"index": 0, "delta": field(at)})))),
+        (Api::GeminiGenerate, events(&field)),
+        (Api::GeminiGenerate, vec![json!({"candidates": [{"content": fields(2000)}]})]),
+        (Api::AnthropicMessages, vec![json!({"type": "message_start", "message": fields(2000)})]),
+        (Api::AnthropicMessages, events(&block)),
+    ] {
+        let assembled = api.assemble(stream(&events).as_bytes());
+        assert_eq!(assembled, Err(Inconvertible::Unfamiliar), "{api:?} {}", events[0]);
+    }
 }
 
 #[test]
