@@ -1,9 +1,10 @@
 //! Who is still being served, and when to let go. Everything that must not be cut off holds a guard; the
 //! shutdown waits for the guards, then cuts what is left. It must never end the process itself.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
+use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 
 use crate::time::{Instant, sleep_until};
@@ -14,7 +15,7 @@ pub struct Drain(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    since: OnceLock<Instant>,
+    begun: RwLock<Option<Begun>>,
     /// What is in flight, and which of it needs no app, in one number: they must be read together.
     counts: AtomicU64,
     connections: AtomicUsize,
@@ -24,6 +25,14 @@ struct Shared {
     /// Until when a connection may be silent.
     over: watch::Sender<Option<Instant>>,
     cut: watch::Sender<bool>,
+}
+
+/// Since when a process is being left.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    since: Instant,
+    /// The process ends. Otherwise it is the app alone that goes, and it may come back.
+    is_final: bool,
 }
 
 /// One in `counts`: in flight.
@@ -49,7 +58,7 @@ impl Drain {
     /// Nothing in flight, not draining.
     pub fn new() -> Self {
         Self(Arc::new(Shared {
-            since: OnceLock::new(),
+            begun: RwLock::new(None),
             counts: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             fewer: Notify::new(),
@@ -87,17 +96,47 @@ impl Drain {
         self.since();
     }
 
-    /// Whether [`Drain::start`] was called.
-    pub fn is_draining(&self) -> bool {
-        self.0.since.get().is_some()
+    /// The same until the app that is about to go is back. Returns since when.
+    pub fn start_for_app(&self) -> Instant {
+        self.begin(false)
     }
 
-    /// When [`Drain::start`] was first called; it is called now if it was not.
+    /// The app was gone and is back: ends what [`Drain::start_for_app`] began. Whether there was anything to end.
+    pub fn app_is_back(&self) -> bool {
+        let mut begun = self.0.begun.write();
+        let is_over = begun.take_if(|begun| !begun.is_final).is_some();
+        if is_over {
+            self.0.leaving.send_if_modified(|leaving| {
+                *leaving = false;
+                false // this is nothing to leave for
+            });
+        }
+        is_over
+    }
+
+    /// Whether the process is being left.
+    pub fn is_draining(&self) -> bool {
+        self.0.begun.read().is_some()
+    }
+
+    /// Whether that ends with the process only.
+    pub fn is_final(&self) -> bool {
+        self.0.begun.read().is_some_and(|begun| begun.is_final)
+    }
+
+    /// When it began; [`Drain::start`] is called now if it was not.
     pub fn since(&self) -> Instant {
-        *self.0.since.get_or_init(|| {
+        self.begin(true)
+    }
+
+    fn begin(&self, is_final: bool) -> Instant {
+        let mut begun = self.0.begun.write();
+        let begun = begun.get_or_insert_with(|| {
             self.0.leaving.send_replace(true);
-            Instant::now()
-        })
+            Begun { since: Instant::now(), is_final }
+        });
+        begun.is_final |= is_final;
+        begun.since
     }
 
     /// No new connections are to be expected. Those that are silent are kept until then, since a request may be on its way.
@@ -287,6 +326,23 @@ mod tests {
         assert!(!second.has_changed().unwrap());
         drain.stop(Instant::now());
         assert!(first.has_changed().unwrap() && second.has_changed().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_drain_for_the_app_ends_when_it_is_back_and_one_for_good_does_not() {
+        let drain = Drain::new();
+        assert!(!drain.app_is_back());
+        let mut first = drain.leaving();
+        let since = drain.start_for_app();
+        assert!(first.has_changed().unwrap() && drain.is_draining() && !drain.is_final());
+        first.mark_unchanged();
+        assert!(drain.app_is_back() && !drain.is_draining());
+        assert!(!first.has_changed().unwrap(), "nobody is told to leave a process that serves again");
+        assert!(drain.start_for_app() >= since && first.has_changed().unwrap(), "it can begin anew");
+        drain.start();
+        assert!(drain.is_final() && !drain.app_is_back() && drain.is_draining());
+        drain.start_for_app();
+        assert!(drain.is_final());
     }
 
     #[tokio::test]

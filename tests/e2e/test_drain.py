@@ -12,7 +12,8 @@ from harness.addresses import free_address, listens
 from harness.calls import chat, entry
 from harness.h2_client import Streams
 from harness.raw_http import Connection
-from harness.steps import Answer, HandOver, Hang, Tell, by_pass, by_path
+from harness.scripted_worker import ScriptedWorker
+from harness.steps import Answer, HandOver, Hang, Tell, always, by_pass, by_path
 from harness.waiting import until
 
 LINGER = {"server": {"linger": "3s"}}
@@ -180,6 +181,34 @@ def test_drained_waits_at_least_while_load_balancers_learn_of_it(scripted, sidin
     assert time.monotonic() - began >= 0.7
     assert proxy.page("/-/drained").body == b"drained\n", "it is asked again at once"
     assert proxy.request("GET", "/").status == 200, "what comes is served"
+
+
+def test_a_process_drained_for_the_app_alone_serves_again_when_that_is_back(scripted, siding, tmp_path):
+    """The kubelet calls the app's hook before it restarts the app's container, too."""
+    socket = str(tmp_path / "app.sock")
+    with ScriptedWorker(always(Tell()), socket) as worker:
+        proxy = siding(worker, settings=AT_ONCE)
+        assert proxy.page("/-/drained").body == b"drained\n"
+        assert (proxy.page("/readyz").status, proxy.value("siding_draining")) == (503, 1)
+    until("it to miss the app", lambda: "the app is gone" in proxy.log)
+    scripted(Tell(), path=socket)
+    until("readiness", lambda: proxy.page("/readyz").status == 200)
+    assert proxy.value("siding_draining") == 0
+    with proxy.connect() as client:
+        assert client.request("GET", "/").header("connection") != "close"
+
+
+def test_a_process_that_is_to_end_goes_on_to_say_so_when_the_app_is_back(scripted, siding, tmp_path):
+    socket = str(tmp_path / "app.sock")
+    with ScriptedWorker(always(Tell()), socket) as worker:
+        proxy = siding(worker, settings=AT_ONCE)
+        assert proxy.page("/-/drained").body == b"drained\n"
+    until("it to miss the app", lambda: "the app is gone" in proxy.log)
+    assert proxy.page("/-/drain").body == b"draining\n"
+    scripted(Tell(), path=socket)
+    response = proxy.request("GET", "/")
+    assert (response.status, response.header("connection")) == (200, "close")
+    assert proxy.page("/readyz").body == b"draining\n"
 
 
 def test_drained_waits_no_longer_than_a_shutdown_would(scripted, siding):

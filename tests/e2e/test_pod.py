@@ -186,6 +186,13 @@ def test_a_changed_config_map_reaches_the_running_pod(example):
     example.until_metric(2, "siding_workers_limit")
 
 
+def test_a_pod_gets_traffic_again_after_its_app_alone_was_restarted(example):
+    example.pod.restart("chat")
+    example.pod.until_probed("siding", "readinessProbe")
+    example.until_metric(0, "siding_draining")
+    assert is_answer_to("Again?", example.ask("Again?"))
+
+
 def test_a_slow_chat_under_way_when_the_pod_is_deleted_is_answered(containers, tmp_path):
     with running(containers, EXAMPLE, tmp_path) as client, ThreadPoolExecutor(2) as threads:
         client.opened.clear()

@@ -120,6 +120,11 @@ class Pod:
         except (OSError, raw_http.Incomplete):
             return None
 
+    def restart(self, name: str) -> None:
+        """Stops a container and starts it anew, as the kubelet does: its preStop hook is called first."""
+        self._pre_stop(name)
+        self._containers.podman("restart", "--time", "10", self._full(name))
+
     def delete(self) -> dict[str, int]:
         """
         Ends it as the kubelet does: all preStop hooks at once; SIGTERM for each app when its hook is answered; SIGTERM

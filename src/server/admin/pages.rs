@@ -10,10 +10,13 @@ use hyper::body::Incoming;
 use super::super::live::Live;
 use super::{purge, status};
 use crate::proxy::is_of_a_foreign_page;
-use crate::time::{sleep_until, timeout};
+use crate::time::{Duration, sleep, sleep_until, timeout};
 
 /// What does something rather than tell something.
 const ACTS: [&str; 3] = ["/-/purge", "/-/drain", "/-/drained"];
+
+/// How often an app that is about to be stopped is asked whether it accepts connections.
+const APP_CHECKED: Duration = Duration::from_millis(250);
 
 /// An answer of the admin listener.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -90,20 +93,24 @@ impl Pages {
 
     /// Unready from now on, for good: who sends requests should send them elsewhere. Those that come are served.
     fn drain(&self) -> Answer {
-        if !self.live.foundation().drain.is_draining() {
+        if !self.live.foundation().drain.is_final() {
             tracing::info!("draining, as was asked");
         }
         self.live.foundation().drain.start();
         text(StatusCode::OK, "draining\n")
     }
 
-    /// The same, and waits until nobody sends requests any more and nothing under way needs the app, which can be stopped then.
-    /// Exchanges that wait for a provider need it: they come back.
+    /// Unready until the app was gone and is back. Waits until nobody sends requests any more and nothing under way needs the
+    /// app, which can be stopped then. Exchanges that wait for a provider need it: they come back.
     async fn drained(&self) -> Answer {
-        self.drain();
         let (drain, server) = (&self.live.foundation().drain, &self.live.started().server);
+        if !drain.is_draining() {
+            tracing::info!("draining, as was asked, until the app was gone and is back");
+            tokio::spawn(serve_again(Arc::clone(&self.live)));
+        }
+        let since = drain.start_for_app();
         let all_gone = async {
-            sleep_until(drain.since() + server.propagation).await;
+            sleep_until(since + server.propagation).await;
             drain.is_app_free().await;
         };
         match timeout(server.drain, all_gone).await {
@@ -122,6 +129,23 @@ impl Pages {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the app does not accept connections\n");
         }
         text(StatusCode::OK, "ok\n")
+    }
+}
+
+/// Ends a drain that is for the app, when that was gone and is back.
+async fn serve_again(live: Arc<Live>) {
+    let drain = &live.foundation().drain;
+    for (accepts, told) in [(false, "the app is gone"), (true, "the app is back")] {
+        while live.generation().exchanges.backend.accepts().await != accepts {
+            if drain.is_final() {
+                return;
+            }
+            sleep(APP_CHECKED).await;
+        }
+        tracing::info!("{told}");
+    }
+    if drain.app_is_back() {
+        tracing::info!("serving again");
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) const ENDPOINTS: &str = "\
 /           the status page, in a browser
 /-/status   the same as JSON
 /-/drain    be unready from now on
-/-/drained  the same, and wait until nothing is under way
+/-/drained  be unready until the app was stopped and is back; wait until it may be stopped
 /-/purge    POST: remove stored answers
 /metrics    for Prometheus
 /livez      whether this process runs
