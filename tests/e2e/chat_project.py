@@ -131,7 +131,8 @@ def running(
         )
         siding = None
         if behind_siding:
-            settings = {"backend": {"workers": workers, "threads": threads}}
+            # No chat is refused because this machine is slow.
+            settings = {"backend": {"workers": workers, "threads": threads, "queue": {"timeout": "2m"}}}
             siding = stack.enter_context(Siding(directory, backend.address, llm.providers(), settings))
             siding.until_app()
         yield Chat(siding.url if siding else backend.url, llm, backend, siding)

@@ -33,6 +33,6 @@ def test_one_sync_worker_serves_200_chats_while_they_all_wait_for_the_model(tmp_
         assert stats["total"] == CHATS
         assert stats["max_in_flight"] > CHATS / 2, "the worker was held while the model thought"
         # A worker that waits needs 400 s. The bound tells that from any machine's slowness.
-        assert took < CHATS * LATENCY_SECONDS / 10
+        assert took < CHATS * LATENCY_SECONDS / 4
         for prompt, answer in zip(prompts, answers, strict=True):
             assert chat.rows(prompt) == [("user", prompt), ("assistant", answer.json["answer"])]

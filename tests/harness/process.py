@@ -22,7 +22,7 @@ BINARIES = (
     / os.environ.get("SIDING_PROFILE", "release")
 )
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 P = TypeVar("P", bound="Process")
 
