@@ -53,7 +53,7 @@ impl Metrics {
                 "config_restart_needed",
                 "1 where the configuration holds changes that only a restart brings about.",
             ),
-            draining: registry.gauge("draining", "1 while the process is unready because it is to end."),
+            draining: registry.gauge("draining", "1 while the process is unready because it, or the app, is about to be stopped."),
             log_waiting: registry.gauge(
                 "log_waiting_bytes",
                 "Log lines that wait to be written, because whoever takes them is slow; at 4 MiB lines are lost.",
