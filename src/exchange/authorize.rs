@@ -15,7 +15,7 @@ use crate::calls::Summary;
 use crate::handoff;
 use crate::status::{self, Subject};
 use crate::telemetry::Reason;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::trace::{Kind, SpanContext};
 
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
@@ -122,7 +122,8 @@ impl Exchanges {
         let deadline = asked + self.config.queue_timeout;
         let queue = self.tracer.child(&account.trace, "queue", Kind::Internal);
         let admitted = self.admission.admit(question.class, question.bulkhead, deadline).await;
-        account.queued += asked.elapsed();
+        let waited = asked.elapsed();
+        account.queued += waited;
         drop(queue);
         let span = self.tracer.child(&account.trace, "authorize", Kind::Client);
         let held = (admitted?, self.drain.enter(), span.clone());
@@ -130,7 +131,7 @@ impl Exchanges {
         account.passes += 1;
         let (id, method, name) = (exchange.id.as_str(), question.method, question.name.clone());
         let slot = self.status.occupy(Subject { id, method, name, mode: account.mode }, 0);
-        let request = request(&question, &span.context());
+        let request = request(&question, &span.context(), waited);
         let answer = Box::pin(start_pass(&self.backend, request, slot, held)).await;
         account.working += began.elapsed();
         pass_ended(&span, &answer);
@@ -159,14 +160,14 @@ impl Exchanges {
     }
 }
 
-fn request(question: &Question<'_>, span: &SpanContext) -> PassRequest {
+fn request(question: &Question<'_>, span: &SpanContext, waited: Duration) -> PassRequest {
     let mut headers = question.headers.clone();
     for name in &OF_THE_BODY {
         headers.remove(name);
     }
     remove_conditions(&mut headers);
     headers.insert(ACCEPT, ACCEPTED);
-    headers.insert(REQUEST_START, request_start());
+    headers.insert(REQUEST_START, request_start(waited));
     span.put(&mut headers);
     let Summary { model, is_stream } = question.call;
     let stream = HeaderValue::from_static(if *is_stream { "true" } else { "false" });

@@ -37,6 +37,8 @@ pub(super) struct Running {
     /// Memory of relayed streams in it.
     pub(super) leases: Vec<Lease>,
     pub(super) pass: u32,
+    /// How long this pass waited for a worker.
+    waited: Duration,
     pub(super) deadline: Instant,
     /// The exchange's span.
     pub(super) trace: SpanContext,
@@ -90,6 +92,7 @@ impl Exchanges {
             held: 0,
             leases: Vec::new(),
             pass: 0,
+            waited: Duration::ZERO,
             deadline,
             trace: account.trace,
         };
@@ -148,7 +151,8 @@ impl Running {
         };
         let span = self.all.tracer.child(&self.trace, "queue", Kind::Internal);
         let admitted = self.all.admission.admit(class, self.request.bulkhead, deadline).await;
-        account.queued += asked.elapsed();
+        self.waited = asked.elapsed();
+        account.queued += self.waited;
         span.set("siding.queue.class", class.as_str());
         admitted.map_err(|refusal| {
             self.keep_results();
@@ -195,7 +199,7 @@ impl Running {
         if !journal.is_empty() || !body.is_empty() || headers.contains_key(header::CONTENT_LENGTH) {
             headers.insert(header::CONTENT_LENGTH, (journal.len() + body.len()).into());
         }
-        headers.insert(REQUEST_START, request_start());
+        headers.insert(REQUEST_START, request_start(self.waited));
         span.put(&mut headers);
         let pass = Pass { number: self.pass, method: method.as_str(), target, journal: &journal, body };
         if let Some(offer) = self.offer() {
@@ -325,10 +329,11 @@ pub const ROUTE: HeaderName = HeaderName::from_static("siding-route");
 /// The header in which tools that measure queueing in front of an app expect its beginning.
 pub const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 
-/// Now, as `X-Request-Start` has it: `t=` and Unix seconds with milliseconds.
-pub fn request_start() -> HeaderValue {
-    let now = Duration::from_millis(unix_millis());
-    HeaderValue::from_str(&format!("t={}.{:03}", now.as_secs(), now.subsec_millis()))
+/// When a request that has `waited` for a worker began to, as `X-Request-Start` has it: `t=` and Unix seconds with
+/// milliseconds.
+pub fn request_start(waited: Duration) -> HeaderValue {
+    let began = Duration::from_millis(unix_millis()).saturating_sub(waited);
+    HeaderValue::from_str(&format!("t={}.{:03}", began.as_secs(), began.subsec_millis()))
         .expect("digits are valid in a header")
 }
 

@@ -98,7 +98,7 @@ pub(super) fn request(session: &Session, upstream: &mut RequestHeader, context: 
     for (name, value) in changes.set {
         upstream.insert_header(name, value)?;
     }
-    upstream.insert_header(REQUEST_START, request_start())?;
+    upstream.insert_header(REQUEST_START, request_start(context.account.queued))?;
     if let Stage::Streaming { span, .. } = &context.stage {
         let span = span.context();
         if span.is_new() {

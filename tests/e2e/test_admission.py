@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -53,6 +54,24 @@ def test_there_are_never_more_requests_at_the_app_than_workers(llm, scripted, si
     proxy.until_value(0, "siding_workers_busy")
     assert proxy.value("siding_workers_limit") == 3
     assert proxy.value(DEPTH) == 0
+
+
+@pytest.mark.parametrize("path", ["/buffered", "/streamed/x"])
+def test_the_app_is_told_since_when_a_request_waited(path, scripted, siding):
+    """Tools that measure the queue in front of an app read it."""
+    release = threading.Event()
+    worker = scripted(by_path(block=Hang(release), **{path.strip("/").split("/")[0]: Answer()}))
+    proxy = siding(worker, settings={"backend": {"workers": 1}, **CLASSES})
+    with proxy.connect() as first, proxy.connect() as second:
+        first.start("GET", "/block")
+        worker.wait_for(1)
+        second.start("GET", path)
+        waiting(proxy, 1)
+        waited = time.time()
+        until("it to have waited for longer", lambda: time.time() > waited + 0.05)
+        release.set()
+        assert second.response().status == 200
+    assert float(worker.requests[1].header("x-request-start").removeprefix("t=")) <= waited
 
 
 def test_threads_multiply_workers(scripted, siding):
