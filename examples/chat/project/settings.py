@@ -29,7 +29,6 @@ MIDDLEWARE = [
 if importlib.util.find_spec("django_siding") and os.environ.get("SIDING_SECRET"):
     INSTALLED_APPS += ["django_siding"]
     MIDDLEWARE = ["django_siding.middleware.SidingMiddleware", *MIDDLEWARE]
-    SIDING = {"SECRET": os.environ["SIDING_SECRET"]}
 
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
