@@ -60,7 +60,9 @@ impl App {
     }
 
     fn replayed(&self, request: &Message, pass: &Pass<'_>) -> Answer {
-        let question = json!({"model": "stub-1", "messages": [{"role": "user", "content": "Why do trains wait?"}]});
+        // Each exchange asks for itself: equal questions would be asked once.
+        let prompt = format!("Why do trains wait? {}", pass.id);
+        let question = json!({"model": "stub-1", "messages": [{"role": "user", "content": prompt}]});
         let call = call(request, self.provider, &question.to_string());
         self.hand_over(pass, json!({"mode": "replay", "calls": [call]}))
     }
