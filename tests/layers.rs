@@ -148,6 +148,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("blake3", &["cache/key.rs", "sealed.rs"]),
     ("slab", &["coalesce/", "status/waits.rs"]),
     ("moka", &["cache/"]),
+    ("equivalent", &["cache/repeats.rs"]),
     ("procfs", &["workers/"]),
     // sd_notify is meant by the second.
     ("notify", &["server/reload.rs", "server/supervisor.rs"]),

@@ -1,7 +1,10 @@
 //! What requests meant that came before, by all their bytes. Found by a fast hash and told apart by comparing every byte,
 //! which for large requests costs a fifth of a cryptographic digest.
 
+use std::hash::{Hash, Hasher};
+
 use bytes::Bytes;
+use equivalent::Equivalent;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
 
@@ -11,6 +14,9 @@ use crate::time::Duration;
 
 /// How long a meaning is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+
+/// Bytes that are compared at once.
+const STRIDE: usize = size_of::<u128>();
 
 /// Meanings by bytes, bounded in memory.
 #[derive(Clone, Debug)]
@@ -31,8 +37,32 @@ impl Repeats {
 
     /// What these bytes meant.
     pub fn get(&self, bytes: &[u8]) -> Option<Key> {
-        self.0.get(bytes)
+        self.0.get(&Sought(bytes))
     }
+}
+
+/// Bytes that are looked for.
+struct Sought<'a>(&'a [u8]);
+
+impl Hash for Sought<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Equivalent<Bytes> for Sought<'_> {
+    fn equivalent(&self, remembered: &Bytes) -> bool {
+        are_same(self.0, remembered)
+    }
+}
+
+/// Slices are compared by the C library, which in the static binary does so byte by byte: a third of a hit's time at 16 KiB.
+/// Numbers are not.
+fn are_same(one: &[u8], other: &[u8]) -> bool {
+    let ((one, one_end), (other, other_end)) = (one.as_chunks::<STRIDE>(), other.as_chunks::<STRIDE>());
+    let is_same =
+        |(one, other): (&[u8; STRIDE], &[u8; STRIDE])| u128::from_ne_bytes(*one) == u128::from_ne_bytes(*other);
+    one.len() == other.len() && one_end == other_end && one.iter().zip(other).all(is_same)
 }
 
 #[cfg(test)]
@@ -47,5 +77,20 @@ mod tests {
         assert_eq!(repeats.get(b"GET / HTTP/1.1"), Some(meaning));
         assert_eq!(repeats.get(b"GET / HTTP/1.0"), None);
         assert_eq!(repeats.get(b"GET / HTTP/1.1 "), None);
+    }
+
+    #[test]
+    fn a_difference_is_found_wherever_it_is() {
+        let text: Vec<u8> = (0..200).collect();
+        for length in 0..text.len() {
+            let bytes = &text[..length];
+            assert!(are_same(bytes, &Bytes::copy_from_slice(bytes)));
+            assert!(!are_same(bytes, &text[..=length]));
+            for at in 0..length {
+                let mut other = bytes.to_vec();
+                other[at] ^= 1;
+                assert!(!are_same(bytes, &other), "byte {at} of {length}");
+            }
+        }
     }
 }
