@@ -64,7 +64,12 @@ impl Intake {
         let joined;
         let mut rest = bytes;
         if matches!(self.state, State::Unknown) {
-            self.held.extend_from_slice(bytes);
+            // Some providers send blank lines until they have an answer. They mean nothing in either form.
+            let begun = if self.held.is_empty() { bytes.trim_ascii_start() } else { bytes };
+            if begun.is_empty() {
+                return;
+            }
+            self.held.extend_from_slice(begun);
             match is_event_stream(&self.held) {
                 None => return,
                 Some(true) => self.state = State::Stream(Splitter::new()),
@@ -147,13 +152,21 @@ mod tests {
     fn a_body_that_begins_with_a_bracket_is_plain() {
         for body in ["{\"a\":\n\n1}", " \r\n[1]", "\u{feff}{}"] {
             let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
-            let plain = format!("plain {}", body.trim_start_matches('\u{feff}').escape_default());
+            let plain = format!("plain {}", body.trim_start_matches(['\u{feff}', ' ', '\r', '\n']).escape_default());
             assert_eq!(units(&bytes), [plain], "{body:?}");
         }
         assert_eq!(units(&["\u{feff}data: {}\n\n".as_bytes()]), [r"event data: {}\n\n"]);
         assert_eq!(is_event_stream(&[b' '; BEGINNING]), Some(true));
         assert_eq!(is_event_stream(b" "), None);
-        assert_eq!(units(&[b" "]), ["event  "]);
+        assert_eq!(units(&[b" "]), [""; 0]);
+    }
+
+    #[test]
+    fn blank_lines_before_an_answer_do_not_hide_its_form() {
+        let blank = "\n".repeat(10 * BEGINNING);
+        assert_eq!(units(&[blank.as_bytes(), b"{}"]), ["plain {}"]);
+        assert_eq!(units(&[format!("{blank}[1]").as_bytes()]), ["plain [1]"]);
+        assert_eq!(units(&[blank.as_bytes(), b"data: 1\n\n"]), [r"event data: 1\n\n"]);
     }
 
     #[test]
