@@ -91,12 +91,12 @@ impl Drain {
         in_flight(self.0.counts.load(Ordering::Acquire))
     }
 
-    /// From now on this process is not ready, and connections are closed after their answer.
-    pub fn start(&self) {
-        self.since();
+    /// From now on this process is not ready, and connections are closed after their answer. Returns since when.
+    pub fn start(&self) -> Instant {
+        self.begin(true)
     }
 
-    /// The same until the app that is about to go is back. Returns since when.
+    /// The same until the app that is about to go is back.
     pub fn start_for_app(&self) -> Instant {
         self.begin(false)
     }
@@ -122,11 +122,6 @@ impl Drain {
     /// Whether that ends with the process only.
     pub fn is_final(&self) -> bool {
         self.0.begun.read().is_some_and(|begun| begun.is_final)
-    }
-
-    /// When it began; [`Drain::start`] is called now if it was not.
-    pub fn since(&self) -> Instant {
-        self.begin(true)
     }
 
     fn begin(&self, is_final: bool) -> Instant {

@@ -224,7 +224,7 @@ impl<'a> Json<'a> {
 fn merge_item<'a>(items: &mut Vec<Json<'a>>, later: &'a RawValue, depth: usize) -> Result<(), Inconvertible> {
     let fields = Fields::of(later).unwrap_or_default();
     let index = fields.number("index");
-    let is_too_long = index.is_some() && items.len() > MOST_SEARCHED;
+    let is_too_long = index.is_some() && items.len() >= MOST_SEARCHED;
     let present = index.and_then(|index| items.iter_mut().find_map(|item| matching(item, index)));
     match present {
         Some(present) => present.merge_all(&fields, depth)?,

@@ -99,7 +99,7 @@ impl Signals {
 
     /// Serves on, unready: those who send requests learn of it late. What comes is answered and told to go elsewhere.
     async fn linger(&self, heard: &mut Heard) -> ShutdownSignal {
-        let since = self.drain().since();
+        let since = self.drain().start();
         supervisor::stopping();
         tracing::info!(in_flight = self.drain().in_flight(), "shutting down");
         tokio::select! {
